@@ -1,0 +1,89 @@
+// Package step holds the actions: named pieces of work that a workflow's Task states run.
+//
+// An action is stateless. It gets tasks and answers one Outcome each; the controller commits. An action with an outside
+// effect (Effect) is run only after the intent, the transition into its state, is durable; when a Task is Resumed its
+// effect may already have happened, and the action looks first (I5).
+package step
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Task is one message at a Task state.
+type Task struct {
+	Record    *guarantee.Record // the message; not to be changed
+	State     string            // the state's name: with the message id the key of this step's effect
+	Arguments json.RawMessage   // what the state's Arguments evaluated to, or the state's input
+	Attempt   int               // 1 at first, grows with each retry
+	Resumed   bool              // an earlier run may have had its effect and been cut off
+}
+
+// Outcome is what an action answers for one task: exactly one of Output, Err or Later counts, in the order Err, Later, Output.
+type Outcome struct {
+	Output  any           // marshalled to JSON as the state's result; nil is {}
+	Note    string        // one line for the history: which rule decided, which hash was sent
+	Err     error         // its problem code is the error name that Retry and Catch see
+	Later   time.Duration // not finished: run the same task again after this long; not an attempt
+	Archive bool          // the commit that ends the workflow moves the message into the archive
+}
+
+// Action is a registered piece of work.
+type Action struct {
+	Name     string
+	Effect   bool // touches something outside of Guarantee: committed before it begins and never chained
+	Batch    int  // most tasks in one Run; 0 means 1
+	Parallel int  // most Runs at once; 0 means 16
+	Run      func(ctx context.Context, tasks []Task) []Outcome
+}
+
+// Each makes a Run of a function for one task. The result is the state's Output.
+func Each(fn func(ctx context.Context, task Task) (any, error)) func(context.Context, []Task) []Outcome {
+	return func(ctx context.Context, tasks []Task) []Outcome {
+		out := make([]Outcome, len(tasks))
+		for i, task := range tasks {
+			out[i].Output, out[i].Err = fn(ctx, task)
+		}
+		return out
+	}
+}
+
+// Registry finds actions by name.
+type Registry struct{ actions map[string]Action }
+
+// NewRegistry registers the actions; two of one name are a mistake of the program.
+func NewRegistry(actions ...Action) (*Registry, error) {
+	r := &Registry{actions: make(map[string]Action, len(actions))}
+	for _, a := range actions {
+		if _, taken := r.actions[a.Name]; taken {
+			return nil, fmt.Errorf("the action %q is registered twice", a.Name)
+		}
+		r.actions[a.Name] = a
+	}
+	return r, nil
+}
+
+// Get finds an action.
+func (r *Registry) Get(name string) (Action, error) {
+	a, ok := r.actions[name]
+	if !ok {
+		return Action{}, problem.New(problem.Invalid, "action-unknown", "there is no action %q; there are %v", name, r.Names())
+	}
+	return a, nil
+}
+
+// Names lists the registered names in order.
+func (r *Registry) Names() []string {
+	names := make([]string, 0, len(r.actions))
+	for name := range r.actions {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}

@@ -1,0 +1,50 @@
+// Package signer turns a transaction that a message asks for into signed bytes, at most once for each (message, step).
+//
+// Lease the key, commit the decision (who, what, which nonce), sign, store the bytes. A signature exists only for a
+// committed decision (I7); the same step again gets the stored bytes (I13); a nonce belongs to one decision (I6); a lease
+// that was overtaken is refused by the decision's own transaction (I8).
+package signer
+
+import (
+	"context"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/message"
+)
+
+// Step names the effect that a transaction belongs to.
+type Step struct {
+	Message message.ID
+	State   string // the workflow state that signs
+}
+
+// Decision is what was decided to be signed. It never changes, but for Signed being filled in once.
+type Decision struct {
+	Step   Step
+	Key    string // key id
+	Chain  string
+	Nonce  uint64
+	Fence  uint64 // of the lease it was made under
+	Tx     chain.Unsigned
+	Signed chain.Signed // empty until stored
+}
+
+// Decisions is the port to the decision table.
+//
+// Durability: what returned nil is on stable storage. Ordering: nonces of a key are consecutive. Consistency: unique by step,
+// unique by (chain, key, nonce); Decide checks the fence against the key's newest lease in the same transaction.
+// Its conformance suite is signertest.
+type Decisions interface {
+	// Find gives the decisions of those steps that have one.
+	Find(ctx context.Context, steps []Step) (map[Step]Decision, error)
+	// Decide assigns the lease's key's next nonces to the transactions, in order; a step that is decided already keeps its
+	// decision. lease-stale when the fence is not the key's newest.
+	Decide(ctx context.Context, lease key.Lease, steps []Step, txs []chain.Unsigned) ([]Decision, error)
+	// Store keeps the signed bytes of decisions; bytes already stored are kept and returned (I13).
+	Store(ctx context.Context, signed []Decision) ([]Decision, error)
+	// Unsigned lists a key's decisions that have no bytes yet: what a crash between deciding and signing left.
+	Unsigned(ctx context.Context, keyID string) ([]Decision, error)
+	// ByHash finds the decision that a transaction's hash belongs to: chain-transaction-unknown otherwise (I15).
+	ByHash(ctx context.Context, hash string) (Decision, error)
+}
