@@ -67,7 +67,7 @@ type Transition struct {
 	Status  Status
 	Place   []byte
 	Ext     json.RawMessage
-	Due     time.Time // zero: not to be fed
+	Due     time.Time // when to be fed next; zero with Running leaves it as it is, otherwise zero means not to be fed
 	Reason  string
 	Archive bool // with a terminal Status: the message moves into the archive in this commit
 }
@@ -131,4 +131,13 @@ type Snapshot struct {
 	Accepted   time.Time
 	Updated    time.Time
 	Attributes Attributes
+}
+
+// Definitions is the port to the workflow definitions that messages are pinned to: immutable, named by "name@hash".
+// Durability and consistency are those of Store. Its conformance suite is guaranteetest.
+type Definitions interface {
+	// Put keeps a definition; the same reference again changes nothing.
+	Put(ctx context.Context, ref string, source []byte) error
+	// Definition reads one: workflow-unknown when it was never put.
+	Definition(ctx context.Context, ref string) ([]byte, error)
 }

@@ -1,0 +1,191 @@
+// Package sqlite serves every port of the embedded size from SQLite files: nothing to install, one process.
+//
+// A DB is one file in WAL mode with synchronous=FULL: a write that returned is on stable storage. All writes go through
+// one goroutine that commits whatever is waiting together (see writer.go); reads use connections of their own and see
+// everything that was committed before they began. The file is locked by one process at a time; therefore who works on
+// what right now (claims of the feeder, waiters for a lease) is kept in memory and vanishes with the process.
+//
+// The system of record and custody share one file, so that they commit together. Reference has its own, which need not
+// be durable. Each port has a Go file and, where it has tables, a script in schema/.
+package sqlite
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"syscall"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitemigration"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/avalhq/aval/internal/fault"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+//go:embed schema
+var scripts embed.FS
+
+// Options of a DB.
+type Options struct {
+	Faults  *fault.Points // for tests; nil in production
+	Readers int           // connections for reads; 0 means 4
+	Observe func(ops int) // called after each commit with the number of writes in it; may be nil
+	relaxed bool          // reference: may lose its tail in a power cut, never its shape
+	schema  string        // folder of the migration scripts
+}
+
+// DB is one open file.
+type DB struct {
+	path    string
+	options Options
+	readers *sqlitex.Pool
+	queue   chan *write
+	stop    chan struct{}
+	stopped chan struct{}
+	lock    *os.File
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at each commit
+	fatal   chan error    // gets the failure after which nothing is written any more
+}
+
+// Open opens or makes the system of record at path.
+func Open(ctx context.Context, path string, options Options) (*DB, error) {
+	options.schema = "schema/record"
+	return open(ctx, path, options)
+}
+
+// OpenReference opens or makes the file of the read model at path.
+func OpenReference(ctx context.Context, path string, options Options) (*DB, error) {
+	options.schema, options.relaxed = "schema/reference", true
+	return open(ctx, path, options)
+}
+
+func open(ctx context.Context, path string, options Options) (*DB, error) {
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	conn, err := prepare(ctx, path, options)
+	if err != nil {
+		return nil, errors.Join(describe(path, err), lock.Close())
+	}
+	size := options.Readers
+	if size == 0 {
+		size = 4
+	}
+	readers, err := sqlitex.NewPool(path, sqlitex.PoolOptions{
+		PoolSize: size, Flags: sqlite.OpenReadWrite | sqlite.OpenWAL,
+		PrepareConn: func(c *sqlite.Conn) error {
+			return sqlitex.ExecuteScript(c, "PRAGMA query_only = on; PRAGMA cache_size = -8000; PRAGMA mmap_size = 0;", nil)
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(describe(path, err), conn.Close(), lock.Close())
+	}
+	db := &DB{
+		path: path, options: options, readers: readers, lock: lock,
+		queue: make(chan *write, 1024), stop: make(chan struct{}), stopped: make(chan struct{}),
+		changed: make(chan struct{}), fatal: make(chan error, 1),
+	}
+	go db.write(conn)
+	return db, nil
+}
+
+// prepare opens the writing connection and brings the schema up to date.
+func prepare(ctx context.Context, path string, options Options) (*sqlite.Conn, error) {
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate|sqlite.OpenWAL)
+	if err != nil {
+		return nil, err
+	}
+	sync := "FULL"
+	if options.relaxed {
+		sync = "NORMAL"
+	}
+	pragmas := fmt.Sprintf("PRAGMA synchronous = %s; PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = on;", sync)
+	if err := sqlitex.ExecuteScript(conn, pragmas, nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	schema, err := migrations(options.schema)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if err := sqlitemigration.Migrate(ctx, conn, schema); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+func migrations(folder string) (sqlitemigration.Schema, error) {
+	names, err := fs.Glob(scripts, folder+"/*.sql") // sorted: 0001_…, 0002_…
+	if err != nil {
+		return sqlitemigration.Schema{}, err
+	}
+	var schema sqlitemigration.Schema
+	for _, name := range names {
+		script, err := scripts.ReadFile(name)
+		if err != nil {
+			return schema, err
+		}
+		schema.Migrations = append(schema.Migrations, string(script))
+	}
+	return schema, nil
+}
+
+// Close waits for the writes under way, then closes the file.
+func (db *DB) Close() error {
+	close(db.stop)
+	<-db.stopped
+	return errors.Join(db.readers.Close(), db.lock.Close())
+}
+
+// Fatal gives the failure after which the file refuses writes; the process should stop.
+func (db *DB) Fatal() <-chan error { return db.fatal }
+
+// view runs a read on a connection of its own, in one snapshot when it holds several statements.
+func (db *DB) view(ctx context.Context, read func(*sqlite.Conn) error) (err error) {
+	conn, err := db.readers.Take(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for a read connection to %s: %w", db.path, err)
+	}
+	defer db.readers.Put(conn)
+	defer sqlitex.Transaction(conn)(&err)
+	return read(conn)
+}
+
+// commits gives a channel that is closed at the next commit.
+func (db *DB) commits() <-chan struct{} {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.changed
+}
+
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, problem.New(problem.Unavailable, "storage-unwritable", "cannot open %s: %w; check that the data folder exists and is writable", path, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, problem.New(problem.Conflict, "storage-in-use", "%s is held by another process (%w); stop that one or choose another data folder", path, err)
+	}
+	return f, nil
+}
+
+// describe turns what SQLite says of a file into a sentence that says what to do.
+func describe(path string, err error) error {
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
+		return problem.New(problem.Internal, "storage-corrupt", "%s is damaged (%w); restore it from a backup, or move it away to start anew", path, err)
+	case sqlite.ResultFull:
+		return problem.New(problem.Unavailable, "storage-full", "the disk that holds %s is full (%w); free some space, nothing accepted is lost", path, err)
+	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultPerm:
+		return problem.New(problem.Unavailable, "storage-unwritable", "cannot open %s for writing (%w); check the folder and its permissions", path, err)
+	}
+	return fmt.Errorf("use %s: %w", path, err)
+}

@@ -1,0 +1,2 @@
+-- Custody: keys with their leases, and decisions. Placeholder statements are none: see keys.go and decisions.go.
+SELECT 1;

@@ -1,0 +1,206 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// most is the number of writes that share one commit at the most.
+const most = 512
+
+// write is one caller's change, waiting for the next commit.
+type write struct {
+	name  string // names its fault points: name.before, name.after
+	apply func(*sqlite.Conn) error
+	err   error
+	done  chan struct{}
+}
+
+// update applies a change and returns when it is durable. The change's own error undoes it alone; any other error means
+// that it was not applied or, where the commit itself failed, that its outcome is unknown.
+func (db *DB) update(ctx context.Context, name string, apply func(*sqlite.Conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w := &write{name: name, apply: apply, done: make(chan struct{})}
+	select {
+	case db.queue <- w:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-db.stopped:
+		return db.closed()
+	}
+	select {
+	case <-w.done: // never given up half way: the answer tells what happened
+		return w.err
+	case <-db.stopped:
+		select {
+		case <-w.done:
+			return w.err
+		default:
+			return db.closed()
+		}
+	}
+}
+
+func (db *DB) closed() error {
+	return problem.New(problem.Unavailable, "storage-closed", "%s is closed; the process is stopping", db.path)
+}
+
+// write is the writing goroutine: it takes what waits, and commits it together. Under load the batches grow by
+// themselves, because the next one gathers while the disk syncs this one; alone, a write waits for nobody.
+func (db *DB) write(conn *sqlite.Conn) {
+	defer close(db.stopped)
+	defer func() { _ = conn.Close() }()
+	batch := make([]*write, 0, most)
+	for {
+		select {
+		case w := <-db.queue:
+			batch = append(batch[:0], w)
+		case <-db.stop:
+			return
+		}
+		batch = db.gather(batch)
+		err := db.commit(conn, batch)
+		for _, w := range batch {
+			if err != nil && w.err == nil {
+				w.err = describe(db.path, err)
+			}
+			close(w.done)
+		}
+		if err != nil && fatal(err) {
+			db.fatal <- describe(db.path, err) // never retry an fsync: what it lost is lost
+			return
+		}
+		db.announce()
+	}
+}
+
+func (db *DB) gather(batch []*write) []*write {
+	for len(batch) < most {
+		select {
+		case w := <-db.queue:
+			batch = append(batch, w)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit runs the batch in one transaction. An error means that none of it is known to be stored.
+func (db *DB) commit(conn *sqlite.Conn, batch []*write) (err error) {
+	if err := run(conn, "BEGIN IMMEDIATE", nil, nil); err != nil {
+		return err
+	}
+	for _, w := range batch {
+		if w.err = db.apply(conn, w); w.err != nil && conn.AutocommitEnabled() {
+			return w.err // SQLite itself gave the transaction up: disk full, out of memory
+		}
+	}
+	if err := db.strike(batch, ".before"); err != nil {
+		return errors.Join(err, run(conn, "ROLLBACK", nil, nil))
+	}
+	if err := run(conn, "COMMIT", nil, nil); err != nil {
+		if !conn.AutocommitEnabled() {
+			err = errors.Join(err, run(conn, "ROLLBACK", nil, nil))
+		}
+		return err
+	}
+	if db.options.Observe != nil {
+		db.options.Observe(len(batch))
+	}
+	return db.strike(batch, ".after")
+}
+
+// apply runs one change inside the batch's transaction; on an error the change alone is undone.
+func (db *DB) apply(conn *sqlite.Conn, w *write) (err error) {
+	if err := run(conn, "SAVEPOINT change", nil, nil); err != nil {
+		return err
+	}
+	if err = w.apply(conn); err != nil && !conn.AutocommitEnabled() {
+		err = errors.Join(err, run(conn, "ROLLBACK TO change", nil, nil))
+	}
+	if conn.AutocommitEnabled() {
+		return err
+	}
+	return errors.Join(err, run(conn, "RELEASE change", nil, nil))
+}
+
+func (db *DB) strike(batch []*write, side string) error {
+	if db.options.Faults == nil {
+		return nil
+	}
+	for _, w := range batch {
+		if err := db.options.Faults.Hit(w.name + side); err != nil {
+			return problem.New(problem.Unavailable, "storage-failed", "write to %s: %w", db.path, err)
+		}
+	}
+	return nil
+}
+
+func (db *DB) announce() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	close(db.changed)
+	db.changed = make(chan struct{})
+}
+
+// fatal tells failures of the disk itself from those of one transaction.
+func fatal(err error) bool {
+	return sqlite.ErrCode(err).ToPrimary() == sqlite.ResultIOErr || sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCorrupt
+}
+
+// run executes one cached statement: bind fills its parameters, row sees each result; both may be nil.
+func run(conn *sqlite.Conn, query string, bind func(*sqlite.Stmt), row func(*sqlite.Stmt) error) error {
+	stmt, err := conn.Prepare(query)
+	if err != nil {
+		return fmt.Errorf("prepare %q: %w", query, err)
+	}
+	if bind != nil {
+		bind(stmt)
+	}
+	for {
+		more, err := stmt.Step()
+		if err != nil {
+			_ = stmt.Reset()
+			return err
+		}
+		if !more {
+			break
+		}
+		if row == nil {
+			continue
+		}
+		if err := row(stmt); err != nil {
+			_ = stmt.Reset()
+			return err
+		}
+	}
+	return stmt.ClearBindings()
+}
+
+// blob reads a column into memory of its own.
+func blob(stmt *sqlite.Stmt, column int) []byte {
+	if stmt.ColumnIsNull(column) {
+		return nil
+	}
+	b := make([]byte, stmt.ColumnLen(column))
+	stmt.ColumnBytes(column, b)
+	return b
+}
+
+// queryRow is run for a query with at most one row; it tells whether there was one.
+func queryRow(conn *sqlite.Conn, query string, bind func(*sqlite.Stmt), row func(*sqlite.Stmt)) (found bool, err error) {
+	err = run(conn, query, bind, func(stmt *sqlite.Stmt) error {
+		found = true
+		row(stmt)
+		return nil
+	})
+	return found, err
+}
