@@ -1,0 +1,114 @@
+package sqlite
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/avalhq/aval/internal/action/feeder"
+	"github.com/avalhq/aval/internal/message"
+)
+
+// Feeder serves feeder.Feeder from the due times on the messages themselves, which Guarantee's commits write. Only claims
+// are its own, and they are in memory: the process that dies with them is the only one that could have worked on them.
+type Feeder struct {
+	db    *DB
+	now   func() time.Time
+	mu    sync.Mutex
+	taken map[message.ID]bool
+	freed chan struct{} // signalled when claims were settled
+}
+
+// NewFeeder uses the system of record; now is the clock that due times are compared with.
+func NewFeeder(db *DB, now func() time.Time) *Feeder {
+	return &Feeder{db: db, now: now, taken: map[message.ID]bool{}, freed: make(chan struct{}, 1)}
+}
+
+// Claim waits until an id is due.
+func (f *Feeder) Claim(ctx context.Context, limit int) ([]message.ID, error) {
+	for {
+		changed := f.db.commits() // taken before reading, so that no commit falls between
+		ids, next, err := f.claim(ctx, limit)
+		if err != nil || len(ids) > 0 {
+			return ids, err
+		}
+		if err := f.sleep(ctx, changed, next); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// sleep ends at the next commit, when claims are settled, or when the earliest waiting message is due.
+func (f *Feeder) sleep(ctx context.Context, changed <-chan struct{}, next time.Time) error {
+	var timer <-chan time.Time
+	if !next.IsZero() {
+		t := time.NewTimer(max(next.Sub(f.now()), time.Millisecond))
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-changed:
+	case <-f.freed:
+	case <-timer:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// claim takes what is due and not taken; next is when the earliest later one is due.
+func (f *Feeder) claim(ctx context.Context, limit int) (ids []message.ID, next time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := micros(f.now())
+	err = f.db.view(ctx, func(conn *sqlite.Conn) error {
+		return run(conn, "SELECT id, due FROM messages WHERE due IS NOT NULL ORDER BY due LIMIT ?",
+			func(s *sqlite.Stmt) { s.BindInt64(1, int64(limit+len(f.taken)+1)) },
+			func(s *sqlite.Stmt) error {
+				id, due := message.ID(s.ColumnText(0)), s.ColumnInt64(1)
+				switch {
+				case due > now:
+					if next.IsZero() {
+						next = columnTime(s, 1)
+					}
+				case len(ids) < limit && !f.taken[id]:
+					ids = append(ids, id)
+				}
+				return nil
+			})
+	})
+	if err != nil {
+		return nil, next, err
+	}
+	for _, id := range ids {
+		f.taken[id] = true
+	}
+	return ids, next, nil
+}
+
+// Settle ends claims.
+func (f *Feeder) Settle(_ context.Context, ids []message.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range ids {
+		delete(f.taken, id)
+	}
+	select {
+	case f.freed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Depth counts what is due.
+func (f *Feeder) Depth(ctx context.Context) (d feeder.Depth, err error) {
+	err = f.db.view(ctx, func(conn *sqlite.Conn) error {
+		_, err := queryRow(conn, "SELECT count(*), min(due) FROM messages WHERE due <= ?",
+			func(s *sqlite.Stmt) { s.BindInt64(1, micros(f.now())) },
+			func(s *sqlite.Stmt) { d.Due, d.Oldest = s.ColumnInt64(0), columnTime(s, 1) })
+		return err
+	})
+	return d, err
+}

@@ -1,0 +1,340 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Guarantee serves guarantee.Store and guarantee.Definitions.
+type Guarantee struct{ db *DB }
+
+// NewGuarantee uses the system of record.
+func NewGuarantee(db *DB) *Guarantee { return &Guarantee{db} }
+
+// Issue records fresh ids.
+func (g *Guarantee) Issue(ctx context.Context, ids []guarantee.Issued) error {
+	return g.db.update(ctx, "guarantee.issue", func(conn *sqlite.Conn) error {
+		for _, id := range ids {
+			err := run(conn, "INSERT INTO issued (id, client, expires) VALUES (?, ?, ?)", func(s *sqlite.Stmt) {
+				s.BindText(1, string(id.ID))
+				s.BindText(2, id.Client)
+				s.BindInt64(3, micros(id.Expires))
+			}, nil)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Accept stores a message under its issued id, once.
+func (g *Guarantee) Accept(ctx context.Context, a guarantee.Acceptance, now time.Time) (rec guarantee.Record, err error) {
+	attributes, err := json.Marshal(a.Attributes)
+	if err != nil {
+		return rec, err
+	}
+	entries, err := json.Marshal([]guarantee.Entry{{Version: 1, State: a.State, Event: "accepted", By: a.Client, At: now}})
+	if err != nil {
+		return rec, err
+	}
+	err = g.db.update(ctx, "guarantee.accept", func(conn *sqlite.Conn) error {
+		stored, _, found, err := get(conn, a.ID)
+		if err != nil {
+			return err
+		}
+		if found {
+			rec = stored
+			return same(stored, a)
+		}
+		if err := take(conn, a, now); err != nil {
+			return err
+		}
+		rec = a.Record
+		rec.Version, rec.Accepted, rec.Updated = 1, now, now
+		return insert(conn, &rec, attributes, entries)
+	})
+	return rec, err
+}
+
+// same decides what a submission under a used id gets: the stored result for the same digest (A1), a refusal otherwise (A2, A7).
+func same(stored guarantee.Record, a guarantee.Acceptance) error {
+	switch {
+	case stored.Client != a.Client:
+		return guarantee.ErrUnknown
+	case stored.Digest != a.Digest || stored.Signer != a.Signer:
+		return guarantee.ErrReused
+	}
+	return nil
+}
+
+// take uses up an issued id (A7, A8).
+func take(conn *sqlite.Conn, a guarantee.Acceptance, now time.Time) error {
+	var client string
+	var expires int64
+	found, err := queryRow(conn, "SELECT client, expires FROM issued WHERE id = ?",
+		func(s *sqlite.Stmt) { s.BindText(1, string(a.ID)) },
+		func(s *sqlite.Stmt) { client, expires = s.ColumnText(0), s.ColumnInt64(1) })
+	switch {
+	case err != nil:
+		return err
+	case !found || client != a.Client:
+		return guarantee.ErrUnknown
+	case expires < micros(now):
+		return guarantee.ErrExpired
+	}
+	return run(conn, "DELETE FROM issued WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, string(a.ID)) }, nil)
+}
+
+func insert(conn *sqlite.Conn, rec *guarantee.Record, attributes, entries []byte) error {
+	err := run(conn, `INSERT INTO originals (id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, func(s *sqlite.Stmt) {
+		s.BindText(1, string(rec.ID))
+		s.BindText(2, rec.Client)
+		s.BindText(3, rec.Type)
+		s.BindText(4, rec.Chain)
+		s.BindInt64(5, micros(rec.Expires))
+		s.BindText(6, string(rec.Scheme))
+		s.BindBytes(7, rec.Digest[:])
+		s.BindBytes(8, rec.Signer[:])
+		s.BindText(9, rec.Workflow)
+		s.BindInt64(10, micros(rec.Accepted))
+		s.BindBytes(11, attributes)
+		s.BindBytes(12, rec.Body)
+		s.BindBytes(13, rec.Original)
+	}, nil)
+	if err != nil {
+		return err
+	}
+	err = run(conn, "INSERT INTO messages (id, version, state, status, place, ext, due, reason, updated) VALUES (?, ?, ?, ?, ?, ?, ?, '', ?)", func(s *sqlite.Stmt) {
+		s.BindText(1, string(rec.ID))
+		s.BindInt64(2, rec.Version)
+		s.BindText(3, rec.State)
+		s.BindText(4, string(rec.Status))
+		s.BindBytes(5, rec.Place)
+		s.BindBytes(6, rec.Ext)
+		bindTime(s, 7, rec.Due)
+		s.BindInt64(8, micros(rec.Updated))
+	}, nil)
+	if err != nil {
+		return err
+	}
+	if err := addHistory(conn, rec.ID, 1, entries); err != nil {
+		return err
+	}
+	return emit(conn, rec.ID)
+}
+
+func addHistory(conn *sqlite.Conn, id message.ID, version int64, entries []byte) error {
+	return run(conn, "INSERT INTO history (id, version, entries) VALUES (?, ?, ?)", func(s *sqlite.Stmt) {
+		s.BindText(1, string(id))
+		s.BindInt64(2, version)
+		s.BindBytes(3, entries)
+	}, nil)
+}
+
+// emit leaves an event of the message as it now stands in the outbox.
+func emit(conn *sqlite.Conn, id message.ID) error {
+	return run(conn, `INSERT INTO outbox (id, version, state, status, reason, archived, accepted, updated, attributes)
+		SELECT m.id, m.version, m.state, m.status, m.reason, EXISTS (SELECT 1 FROM archive WHERE id = m.id), o.accepted, m.updated, o.attributes
+		FROM messages m JOIN originals o ON o.id = m.id WHERE m.id = ?`, func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, nil)
+}
+
+// Commit applies a batch of transitions in one transaction.
+func (g *Guarantee) Commit(ctx context.Context, ts []guarantee.Transition) ([]error, error) {
+	entries := make([][]byte, len(ts)) // encoded outside of the transaction
+	for i := range ts {
+		if len(ts[i].Entries) == 0 {
+			return nil, fmt.Errorf("commit %s: a transition without a history entry", ts[i].ID)
+		}
+		var err error
+		if entries[i], err = json.Marshal(ts[i].Entries); err != nil {
+			return nil, err
+		}
+	}
+	refused := make([]error, len(ts))
+	err := g.db.update(ctx, "guarantee.commit", func(conn *sqlite.Conn) error {
+		for i := range ts {
+			applied, err := move(conn, &ts[i])
+			if err != nil {
+				return err
+			}
+			if !applied {
+				if refused[i], err = refusal(conn, ts[i].ID); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := follow(conn, &ts[i], entries[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return refused, nil
+}
+
+const (
+	moveSQL = "UPDATE messages SET version = ?, state = ?, status = ?, place = ?, ext = ?, reason = ?, updated = ? WHERE id = ? AND version = ? AND status NOT IN ('succeeded', 'failed')"
+	// The due time has an index: it is written only when it changes.
+	moveDueSQL = "UPDATE messages SET version = ?, state = ?, status = ?, place = ?, ext = ?, reason = ?, updated = ?, due = ? WHERE id = ? AND version = ? AND status NOT IN ('succeeded', 'failed')"
+)
+
+// move is the compare-and-swap (I4).
+func move(conn *sqlite.Conn, t *guarantee.Transition) (applied bool, err error) {
+	query, keep := moveDueSQL, t.Status == guarantee.Running && t.Due.IsZero()
+	if keep {
+		query = moveSQL
+	}
+	last := t.Entries[len(t.Entries)-1]
+	err = run(conn, query, func(s *sqlite.Stmt) {
+		s.BindInt64(1, t.From+int64(len(t.Entries)))
+		s.BindText(2, t.State)
+		s.BindText(3, string(t.Status))
+		s.BindBytes(4, t.Place)
+		s.BindBytes(5, t.Ext)
+		s.BindText(6, t.Reason)
+		s.BindInt64(7, micros(last.At))
+		p := 8
+		if !keep {
+			bindTime(s, p, t.Due)
+			p++
+		}
+		s.BindText(p, string(t.ID))
+		s.BindInt64(p+1, t.From)
+	}, nil)
+	return conn.Changes() == 1, err
+}
+
+// refusal tells why a transition did not apply.
+func refusal(conn *sqlite.Conn, id message.ID) (error, error) {
+	why := error(guarantee.ErrUnknown)
+	_, err := queryRow(conn, "SELECT status FROM messages WHERE id = ?",
+		func(s *sqlite.Stmt) { s.BindText(1, string(id)) },
+		func(s *sqlite.Stmt) {
+			why = guarantee.ErrStale
+			if guarantee.Status(s.ColumnText(0)).Terminal() {
+				why = guarantee.ErrFinal
+			}
+		})
+	if err == nil && why == error(guarantee.ErrUnknown) {
+		archived := false
+		archived, err = queryRow(conn, "SELECT 1 FROM archive WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, func(*sqlite.Stmt) {})
+		if archived {
+			why = guarantee.ErrFinal
+		}
+	}
+	return why, err
+}
+
+// follow writes what goes with a transition: its history, its event, and the move into the archive.
+func follow(conn *sqlite.Conn, t *guarantee.Transition, entries []byte) error {
+	if err := addHistory(conn, t.ID, t.From+1, entries); err != nil {
+		return err
+	}
+	if !t.Archive {
+		return emit(conn, t.ID)
+	}
+	if !t.Status.Terminal() {
+		return fmt.Errorf("archive %s: status %s is not terminal", t.ID, t.Status)
+	}
+	return archive(conn, t.ID)
+}
+
+func archive(conn *sqlite.Conn, id message.ID) error {
+	history, err := readHistory(conn, id)
+	if err != nil {
+		return err
+	}
+	one := func(s *sqlite.Stmt) { s.BindText(1, string(id)) }
+	err = run(conn, `INSERT INTO archive (id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original,
+			version, state, status, ext, reason, updated, history)
+		SELECT o.id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original,
+			version, state, status, ext, reason, updated, ?2
+		FROM originals o JOIN messages m ON m.id = o.id WHERE o.id = ?1`, func(s *sqlite.Stmt) {
+		s.BindText(1, string(id))
+		s.BindBytes(2, history)
+	}, nil)
+	if err != nil {
+		return err
+	}
+	if err := emit(conn, id); err != nil {
+		return err
+	}
+	for _, query := range []string{"DELETE FROM history WHERE id = ?", "DELETE FROM messages WHERE id = ?", "DELETE FROM originals WHERE id = ?"} {
+		if err := run(conn, query, one, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readHistory joins the rows of a live message's history into one JSON array.
+func readHistory(conn *sqlite.Conn, id message.ID) ([]byte, error) {
+	var joined bytes.Buffer
+	err := run(conn, "SELECT entries FROM history WHERE id = ? ORDER BY version",
+		func(s *sqlite.Stmt) { s.BindText(1, string(id)) },
+		func(s *sqlite.Stmt) error {
+			part := bytes.TrimSuffix(blob(s, 0), []byte("]"))
+			if joined.Len() > 0 {
+				part[0] = ','
+			}
+			joined.Write(part)
+			return nil
+		})
+	joined.WriteByte(']')
+	return joined.Bytes(), err
+}
+
+// Put keeps a definition.
+func (g *Guarantee) Put(ctx context.Context, ref string, source []byte) error {
+	return g.db.update(ctx, "guarantee.define", func(conn *sqlite.Conn) error {
+		return run(conn, "INSERT INTO definitions (ref, source) VALUES (?, ?) ON CONFLICT DO NOTHING", func(s *sqlite.Stmt) {
+			s.BindText(1, ref)
+			s.BindBytes(2, source)
+		}, nil)
+	})
+}
+
+// Definition reads a definition.
+func (g *Guarantee) Definition(ctx context.Context, ref string) (source []byte, err error) {
+	err = g.db.view(ctx, func(conn *sqlite.Conn) error {
+		found, err := queryRow(conn, "SELECT source FROM definitions WHERE ref = ?",
+			func(s *sqlite.Stmt) { s.BindText(1, ref) },
+			func(s *sqlite.Stmt) { source = blob(s, 0) })
+		if err == nil && !found {
+			err = problem.New(problem.NotFound, "workflow-unknown", "no workflow definition %q is stored", ref)
+		}
+		return err
+	})
+	return source, err
+}
+
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+func bindTime(s *sqlite.Stmt, param int, t time.Time) {
+	if t.IsZero() {
+		s.BindNull(param)
+		return
+	}
+	s.BindInt64(param, micros(t))
+}
+
+func columnTime(s *sqlite.Stmt, column int) time.Time {
+	if s.ColumnIsNull(column) {
+		return time.Time{}
+	}
+	return time.UnixMicro(s.ColumnInt64(column)).UTC()
+}
