@@ -1,0 +1,182 @@
+// Package config is the configuration of an Aval process: one struct, and its comments are the manual.
+//
+// A file is decoded strictly over Default: an unknown field is refused with its line and the name that was probably meant.
+// Validate says what cannot work, all of it at once, field by field. The package reads no environment and no flags: cmd
+// does, and hands overrides to Set. Example is the whole struct as commented YAML; a test keeps it equal to this file.
+package config
+
+import (
+	_ "embed"
+	"net/url"
+	"time"
+)
+
+// Config is everything that can be configured. The comments of its fields are written for whoever edits the file.
+type Config struct {
+	// The folder for everything that Aval stores: messages, sealed keys, the development chain. One process uses it at a
+	// time. Relative paths, here and below, start at the folder in which Aval is started.
+	Data string `yaml:"data"`
+
+	// The HTTP API.
+	API API `yaml:"api"`
+
+	// Who may call the API: bearer tokens from an OIDC issuer, from the built-in one, or both.
+	Auth Auth `yaml:"auth"`
+
+	// The ids that clients ask for before they sign.
+	Messages Messages `yaml:"messages"`
+
+	// The chain that transactions go to.
+	Chain Chain `yaml:"chain"`
+
+	// The signing keys, sealed in the data folder.
+	Custody Custody `yaml:"custody"`
+
+	// The file with the rules of who may do what, with how much (CEL; what no rule allows is denied). Empty: the rules
+	// that ship with Aval.
+	Policy string `yaml:"policy"`
+
+	// A folder with workflow definitions (*.yaml, *.json) to use instead of those that ship with Aval. Empty: the shipped ones.
+	Workflows string `yaml:"workflows"`
+
+	// The loops that drive messages through their workflows.
+	Controller Controller `yaml:"controller"`
+
+	// Logs and traces. Metrics are always on, at /metrics of the API.
+	Telemetry Telemetry `yaml:"telemetry"`
+}
+
+// API configures the HTTP server.
+type API struct {
+	// Where the API listens: host:port. Port 0 takes a free one.
+	Listen string `yaml:"listen"`
+
+	// The largest request body, in bytes.
+	MaxBody int64 `yaml:"max_body"`
+
+	// The most message ids that one request may ask for.
+	MaxIDs int `yaml:"max_ids"`
+
+	// The most live streams (server-sent events) open at once, over all clients.
+	MaxStreams int `yaml:"max_streams"`
+
+	// How long a request may take, streams excepted; also how long a stop waits for the requests under way.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Auth configures the verification of bearer tokens.
+type Auth struct {
+	// The URL of the OIDC issuer whose tokens are accepted, exactly as in their "iss". Empty: none but the development issuer.
+	Issuer string `yaml:"issuer"`
+
+	// The audience that a token has to name in its "aud".
+	Audience string `yaml:"audience"`
+
+	// The built-in issuer, for development: it gives a token to every client registered here, without asking who calls.
+	// Only allowed while the API listens on a loopback address.
+	DevIssuer bool `yaml:"dev_issuer"`
+}
+
+// Messages configures what is issued to clients.
+type Messages struct {
+	// How long a message id can be used after it was issued.
+	IDExpiry time.Duration `yaml:"id_expiry"`
+}
+
+// Chain configures the connection to the chain, or the development chain.
+type Chain struct {
+	// The JSON-RPC endpoint of a node: http, https, ws or wss, or the path of an IPC socket. Empty: a development chain
+	// inside this process. What follows the host is kept out of logs, as it often holds an access key.
+	URL Endpoint `yaml:"url"`
+
+	// The chain's id as in EIP-155. The node has to report the same one. A data folder belongs to one chain for good.
+	ID uint64 `yaml:"id"`
+
+	// When a transaction counts as confirmed: the number of blocks from its own to the head, both included.
+	Confirmations uint64 `yaml:"confirmations"`
+
+	// The development chain; without effect when url is set.
+	Dev DevChain `yaml:"dev"`
+}
+
+// DevChain configures the chain inside this process.
+type DevChain struct {
+	// Where its JSON-RPC listens: host:port, a loopback address. Port 0 takes a free one.
+	Listen string `yaml:"listen"`
+
+	// The time from block to block. 0s: a block whenever there is a transaction.
+	BlockTime time.Duration `yaml:"block_time"`
+}
+
+// Custody configures how the signing keys are sealed. Exactly one of key_file and passphrase is set.
+type Custody struct {
+	// The file with the key-encryption key. It must not lie in the data folder: whoever copies that folder must not have
+	// copied the keys. Back it up elsewhere: without it the signing keys are lost.
+	KeyFile string `yaml:"key_file"`
+
+	// Where the passphrase comes from that seals the keys instead of a key file: "prompt" asks on the terminal, "file:PATH"
+	// reads a file's first line, "env:NAME" an environment variable. Never the passphrase itself.
+	Passphrase string `yaml:"passphrase"`
+}
+
+// Controller configures the loops that drive messages.
+type Controller struct {
+	// The most messages that are worked on at once, over all loops.
+	InFlight int `yaml:"in_flight"`
+
+	// The number of loops that claim messages and commit their transitions.
+	Loops int `yaml:"loops"`
+}
+
+// Telemetry configures what Aval tells about itself.
+type Telemetry struct {
+	// The least severe lines that are logged: debug, info, warn or error.
+	LogLevel string `yaml:"log_level"`
+
+	// The URL of an OpenTelemetry collector (OTLP over HTTP), to which each message's trace is sent. Empty: no traces.
+	OTLPEndpoint Endpoint `yaml:"otlp_endpoint"`
+}
+
+// Default is the configuration of a file that says nothing: a development set-up on loopback, with a chain of its own.
+func Default() Config {
+	return Config{
+		Data:     "aval-data",
+		API:      API{Listen: "127.0.0.1:8080", MaxBody: 256 << 10, MaxIDs: 1000, MaxStreams: 1000, Timeout: 30 * time.Second},
+		Auth:     Auth{Audience: "aval", DevIssuer: true},
+		Messages: Messages{IDExpiry: 24 * time.Hour},
+		Chain: Chain{
+			ID: 1337, Confirmations: 2,
+			Dev: DevChain{Listen: "127.0.0.1:8545", BlockTime: time.Second},
+		},
+		Custody:    Custody{KeyFile: "aval.kek"},
+		Controller: Controller{InFlight: 512, Loops: 2},
+		Telemetry:  Telemetry{LogLevel: "info"},
+	}
+}
+
+// Endpoint is a URL or path whose part after the host may hold an access key. Converted to a string it is the whole;
+// printed, logged or marshalled it ends after the host.
+type Endpoint string
+
+// String is the endpoint as it may be shown.
+func (e Endpoint) String() string {
+	u, err := url.Parse(string(e))
+	switch {
+	case err != nil:
+		return "(not a URL)"
+	case u.Host == "" && u.Scheme == "":
+		return string(e) // a path, or empty
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// MarshalText keeps what String leaves out of JSON and YAML as well.
+func (e Endpoint) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+//go:generate go test -run TestExampleIsTheStruct -update .
+
+//go:embed example.yaml
+var example string
+
+// Example is the default configuration as YAML, each field under its comment.
+func Example() string { return example }

@@ -1,0 +1,188 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/config"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+func TestParseKeepsDefaultsForWhatIsNotSaid(t *testing.T) {
+	c, err := config.Parse("aval.yaml", []byte("chain:\n  confirmations: 12\nmessages: {id_expiry: 5s}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Chain.Confirmations, want.Messages.IDExpiry = 12, 5*time.Second
+	if c != want {
+		t.Errorf("got %+v", c)
+	}
+	for _, nothing := range []string{"", "\n  \n", "# a comment\n"} {
+		if c, err := config.Parse("aval.yaml", []byte(nothing)); err != nil || c != config.Default() {
+			t.Errorf("%q: %v", nothing, err)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"typing error":       {"api:\n  lisen: 127.0.0.1:1\n", "line 2: there is no field api.lisen; did you mean api.listen?"},
+		"hyphen":             {"chain:\n  Dev:\n    listen: x\n", "line 2: there is no field chain.Dev; did you mean chain.dev?"},
+		"hyphenated":         {"auth: {dev-issuer: false}", "did you mean auth.dev_issuer?"},
+		"in the wrong group": {"data: x\nin_flight: 3\n", "line 2: there is no field in_flight; did you mean controller.in_flight?"},
+		"unheard of":         {"custody:\n  hardware: yes\n", "line 2: there is no field custody.hardware; custody has key_file, passphrase"},
+		"not a number":       {"chain:\n  id: main\n", "line 2: cannot unmarshal"},
+		"bare duration":      {"api:\n  timeout: 5\n", "line 2: cannot unmarshal"},
+		"null":               {"data:\n", "line 1: data has no value"},
+		"group as a value":   {"chain: http://x\n", "line 1: chain is a group of fields: url, id"},
+		"value as a group":   {"data: {folder: x}\n", "line 1: data takes one value"},
+		"list":               {"- data\n", "line 1: the file is a group of fields: data"},
+		"twice":              {"data: x\ndata: y\n", "line 2"},
+		"two documents":      {"data: x\n---\ndata: y\n", "more than one YAML document"},
+		"not YAML":           {"data: [x\n", "line 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Parse("aval.yaml", []byte(c.text))
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "aval.yaml: ") {
+				t.Fatalf("got %v, want %q", err, c.want)
+			}
+			if p := problem.From(err); p.Code != "config-malformed" || p.Kind != problem.Invalid {
+				t.Errorf("got the problem %s/%s", p.Kind, p.Code)
+			}
+		})
+	}
+}
+
+func TestSetOverridesOneField(t *testing.T) {
+	c := config.Default()
+	for field, value := range map[string]string{"chain.dev.block_time": "250ms", "auth.dev_issuer": "false", "data": "elsewhere", "chain.id": "5"} {
+		if err := c.Set(field, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := config.Default()
+	want.Chain.Dev.BlockTime, want.Auth.DevIssuer, want.Data, want.Chain.ID = 250*time.Millisecond, false, "elsewhere", 5
+	if c != want {
+		t.Errorf("got %+v", c)
+	}
+	for field, complaint := range map[string]string{"chain.confirmation": "did you mean chain.confirmations?", "chain": "group of fields", "chain.id": "cannot unmarshal"} {
+		err := c.Set(field, "deep")
+		if err == nil || !strings.Contains(err.Error(), complaint) || strings.Contains(err.Error(), "line") {
+			t.Errorf("Set(%s): got %v", field, err)
+		}
+	}
+	if c != want {
+		t.Errorf("a refused Set changed the configuration: %+v", c)
+	}
+}
+
+func TestValidateNamesFieldAndRemedy(t *testing.T) {
+	for want, breakIt := range map[string]func(*config.Config){
+		"data is empty":                         func(c *config.Config) { c.Data = "" },
+		"api.listen is \"8080\": set host:port": func(c *config.Config) { c.API.Listen = "8080" },
+		"api.max_body is 10":                    func(c *config.Config) { c.API.MaxBody = 10 },
+		"api.max_ids":                           func(c *config.Config) { c.API.MaxIDs = 0 },
+		"api.max_streams":                       func(c *config.Config) { c.API.MaxStreams = -1 },
+		"api.timeout is 0s":                     func(c *config.Config) { c.API.Timeout = 0 },
+		"auth.issuer is empty":                  func(c *config.Config) { c.Auth.DevIssuer = false },
+		"auth.issuer is not a URL":              func(c *config.Config) { c.Auth.Issuer = "login.example" },
+		"auth.audience is empty":                func(c *config.Config) { c.Auth.Audience = "" },
+		"auth.dev_issuer is on while":           func(c *config.Config) { c.API.Listen = "0.0.0.0:8080" },
+		"messages.id_expiry":                    func(c *config.Config) { c.Messages.IDExpiry = 0 },
+		"chain.id is 0":                         func(c *config.Config) { c.Chain.ID = 0 },
+		"chain.confirmations is 0":              func(c *config.Config) { c.Chain.Confirmations = 0 },
+		"chain.url is not a URL":                func(c *config.Config) { c.Chain.URL = "ftp://node/secret-access-key" },
+		"chain.dev.listen is \"\"":              func(c *config.Config) { c.Chain.Dev.Listen = "" },
+		"no access control":                     func(c *config.Config) { c.Chain.Dev.Listen = ":8545" },
+		"chain.dev.block_time is -1s":           func(c *config.Config) { c.Chain.Dev.BlockTime = -time.Second },
+		"would never be confirmed":              func(c *config.Config) { c.Chain.Dev.BlockTime = 0 },
+		"both empty":                            func(c *config.Config) { c.Custody.KeyFile = "" },
+		"both set":                              func(c *config.Config) { c.Custody.Passphrase = "prompt" },
+		"lies in the data folder":               func(c *config.Config) { c.Custody.KeyFile = "./aval-data/keys/kek" },
+		"names a file in the data folder":       func(c *config.Config) { c.Custody = config.Custody{Passphrase: "file:aval-data/p"} },
+		"never the passphrase itself":           func(c *config.Config) { c.Custody = config.Custody{Passphrase: "secret-access-key"} },
+		"controller.loops is 0":                 func(c *config.Config) { c.Controller.Loops = 0 },
+		"controller.in_flight is 1":             func(c *config.Config) { c.Controller.InFlight = 1 },
+		"telemetry.log_level is \"loud\"":       func(c *config.Config) { c.Telemetry.LogLevel = "loud" },
+		"telemetry.otlp_endpoint":               func(c *config.Config) { c.Telemetry.OTLPEndpoint = "collector:4318" },
+	} {
+		c := config.Default()
+		breakIt(&c)
+		err := c.Validate()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+			continue
+		}
+		if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "secret-access-key") {
+			t.Errorf("one fault should give one line without secrets, got %q", err)
+		}
+	}
+}
+
+func TestValidateAcceptsWhatWorks(t *testing.T) {
+	for name, set := range map[string]map[string]string{
+		"own issuer, public": {"auth.dev_issuer": "false", "auth.issuer": "https://login.example/realm", "api.listen": "0.0.0.0:443"},
+		"remote chain":       {"chain.url": "wss://node.example/key", "chain.dev.block_time": "0s", "chain.id": "1"},
+		"IPC":                {"chain.url": "/run/geth.ipc"},
+		"instant blocks":     {"chain.dev.block_time": "0s", "chain.confirmations": "1"},
+		"passphrase":         {"custody.key_file": "", "custody.passphrase": "env:AVAL_PASSPHRASE"},
+		"IPv6 loopback":      {"api.listen": "[::1]:0"},
+		"sibling folder":     {"custody.key_file": "aval-data-keys/kek"},
+	} {
+		c := config.Default()
+		for field, value := range set {
+			if err := c.Set(field, value); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestValidateTellsAllAtOnce(t *testing.T) {
+	c := config.Default()
+	c.Data, c.Chain.ID = "", 0
+	if err := c.Validate(); strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("two faults should give two lines, got %q", err)
+	}
+}
+
+func TestEndpointHidesItsAccessKey(t *testing.T) {
+	c := config.Default()
+	c.Chain.URL = "https://user:word@node.example/v3/secret-access-key?token=x"
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shown := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), string(encoded)} {
+		if strings.Contains(shown, "secret-access-key") || strings.Contains(shown, "word") || !strings.Contains(shown, "https://node.example") {
+			t.Errorf("shown as %s", shown)
+		}
+	}
+	if got := config.Endpoint("/run/geth.ipc").String(); got != "/run/geth.ipc" {
+		t.Errorf("a path is shown as %s", got)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "aval.yaml")
+	if _, err := config.Load(path); problem.From(err).Code != "config-unreadable" {
+		t.Errorf("a missing file gave %v", err)
+	}
+	for text, code := range map[string]string{"data: \"\"\n": "config-invalid", "dta: x\n": "config-malformed"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(path); problem.From(err).Code != code {
+			t.Errorf("%q gave %v", text, err)
+		}
+	}
+}

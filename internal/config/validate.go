@@ -1,0 +1,135 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Validate says what cannot work: one sentence each of field, what is wrong and what to do. It touches no file and no
+// network, and never echoes a value that may be a secret (I25).
+func (c Config) Validate() error {
+	var v violations
+	v.that(c.Data != "", "data is empty: name a folder for Aval's data, such as aval-data")
+	v.api(c.API)
+	v.auth(c.Auth, c.API.Listen)
+	v.that(c.Messages.IDExpiry >= time.Second, "messages.id_expiry is %s: clients need time to sign; set 1s or more, such as 24h", c.Messages.IDExpiry)
+	v.chain(c.Chain)
+	v.custody(c.Custody, c.Data)
+	v.that(c.Controller.Loops >= 1, "controller.loops is %d: nothing would be driven; set 1 or more", c.Controller.Loops)
+	v.that(c.Controller.InFlight >= max(1, c.Controller.Loops), "controller.in_flight is %d: set at least 1 for each of the %d loops", c.Controller.InFlight, c.Controller.Loops)
+	levels := []string{"debug", "info", "warn", "error"}
+	v.that(slices.Contains(levels, c.Telemetry.LogLevel), "telemetry.log_level is %q: set one of %s", c.Telemetry.LogLevel, strings.Join(levels, ", "))
+	if c.Telemetry.OTLPEndpoint != "" {
+		v.link("telemetry.otlp_endpoint", string(c.Telemetry.OTLPEndpoint), "http", "https")
+	}
+	if len(v) == 0 {
+		return nil
+	}
+	return problem.New(problem.Invalid, "config-invalid", "%w", errors.Join(v...))
+}
+
+// violations collects what is wrong.
+type violations []error
+
+func (v *violations) that(holds bool, format string, args ...any) {
+	if !holds {
+		v.add(format, args...)
+	}
+}
+
+func (v *violations) add(format string, args ...any) {
+	*v = append(*v, fmt.Errorf(format, args...))
+}
+
+func (v *violations) api(c API) {
+	v.address("api.listen", c.Listen)
+	v.that(c.MaxBody >= 1<<10, "api.max_body is %d: no message would fit; set 1024 bytes or more", c.MaxBody)
+	v.that(c.MaxIDs >= 1, "api.max_ids is %d: clients could not get an id; set 1 or more", c.MaxIDs)
+	v.that(c.MaxStreams >= 0, "api.max_streams is %d: set 0 for none, or more", c.MaxStreams)
+	v.that(c.Timeout >= time.Second, "api.timeout is %s: set 1s or more", c.Timeout)
+}
+
+func (v *violations) auth(c Auth, listen string) {
+	v.that(c.Issuer != "" || c.DevIssuer, "auth.issuer is empty and auth.dev_issuer is off: nobody could call; set the URL of your OIDC issuer")
+	if c.Issuer != "" {
+		v.link("auth.issuer", c.Issuer, "https", "http")
+	}
+	v.that(c.Audience != "", "auth.audience is empty: tokens meant for others would be accepted; set the audience of Aval's tokens, such as aval")
+	v.that(!c.DevIssuer || !reachable(listen), "auth.dev_issuer is on while api.listen is %s: anyone who reaches it would get a token; turn it off, or listen on 127.0.0.1", listen)
+}
+
+func (v *violations) chain(c Chain) {
+	v.that(c.ID >= 1, "chain.id is 0: a transaction signed for it could be replayed on any chain (A10); set the chain's EIP-155 id")
+	v.that(c.Confirmations >= 1, "chain.confirmations is 0: a transaction would count as confirmed before it is in a block; set 1 or more")
+	if c.URL != "" {
+		if strings.Contains(string(c.URL), "://") {
+			v.link("chain.url", string(c.URL), "http", "https", "ws", "wss")
+		}
+		return
+	}
+	v.address("chain.dev.listen", c.Dev.Listen)
+	v.that(!reachable(c.Dev.Listen), "chain.dev.listen is %s: the development chain has no access control; listen on 127.0.0.1", c.Dev.Listen)
+	v.that(c.Dev.BlockTime >= 0, "chain.dev.block_time is %s: set 0s for a block with each transaction, or more", c.Dev.BlockTime)
+	v.that(c.Dev.BlockTime != 0 || c.Confirmations <= 1, "chain.confirmations is %d while chain.dev.block_time is 0s: no block follows the last transaction, which would never be confirmed; set confirmations to 1 or a block time", c.Confirmations)
+}
+
+func (v *violations) custody(c Custody, data string) {
+	switch kind, arg := c.Source(); {
+	case c.KeyFile == "" && c.Passphrase == "":
+		v.add("custody.key_file and custody.passphrase are both empty: the signing keys could not be sealed; set one of them")
+	case c.KeyFile != "" && c.Passphrase != "":
+		v.add("custody.key_file and custody.passphrase are both set: keys are sealed by one of them; remove the other")
+	case c.KeyFile != "":
+		v.that(!within(data, c.KeyFile), "custody.key_file %s lies in the data folder: whoever copies the folder could open the keys; keep the file elsewhere", c.KeyFile)
+	case kind == "prompt" && arg == "":
+	case (kind == "file" || kind == "env") && arg != "":
+		v.that(kind != "file" || !within(data, arg), "custody.passphrase names a file in the data folder: whoever copies the folder could open the keys; keep the file elsewhere")
+	default:
+		v.add(`custody.passphrase does not say where the passphrase comes from: write prompt, file:PATH or env:NAME, never the passphrase itself`)
+	}
+}
+
+// Source splits Passphrase into its kind (prompt, file, env) and the path or name after the colon.
+func (c Custody) Source() (kind, arg string) {
+	kind, arg, _ = strings.Cut(c.Passphrase, ":")
+	return kind, arg
+}
+
+func (v *violations) address(field, s string) {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	v.that(err == nil, "%s is %q: set host:port, such as 127.0.0.1:8080", field, s)
+}
+
+func (v *violations) link(field, s string, schemes ...string) {
+	u, err := url.Parse(s)
+	v.that(err == nil && u.Host != "" && slices.Contains(schemes, u.Scheme), "%s is not a URL that can be used: set one that begins with %s://", field, strings.Join(schemes, ":// or "))
+}
+
+// reachable says whether other machines can reach an address; a malformed one nobody can.
+func reachable(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	return err == nil && host != "localhost" && !net.ParseIP(host).IsLoopback()
+}
+
+// within says whether the path lies in the folder, as far as names tell.
+func within(folder, path string) bool {
+	if folder == "" {
+		return false
+	}
+	folder, errFolder := filepath.Abs(folder)
+	path, errPath := filepath.Abs(path)
+	rel, err := filepath.Rel(folder, path)
+	return errors.Join(errFolder, errPath, err) == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
