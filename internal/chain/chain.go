@@ -87,6 +87,8 @@ type Network interface {
 type Codec interface {
 	// Address checks an address and gives its canonical notation.
 	Address(s string) (string, error)
+	// AddressOf is the address that an uncompressed public key (65 bytes) controls.
+	AddressOf(public []byte) (string, error)
 	// Digest is what the key has to sign for the transaction with this nonce.
 	Digest(tx Unsigned, nonce uint64) ([]byte, error)
 	// Assemble puts the signature (r, s, recovery id: 65 bytes) in and checks that it recovers to tx.From.
