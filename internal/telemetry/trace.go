@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -28,6 +29,8 @@ func NewTracer(ctx context.Context, endpoint, process string) (*Tracer, error) {
 	if endpoint == "" {
 		return nil, nil
 	}
+	const signal = "/v1/traces" // where a collector takes traces, below its URL
+	endpoint = strings.TrimSuffix(strings.TrimSuffix(endpoint, "/"), signal) + signal
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint))
 	if err != nil {
 		return nil, fmt.Errorf("traces cannot be sent, check telemetry.otlp_endpoint: %w", err)

@@ -56,14 +56,17 @@ func TestSpansReachTheCollector(t *testing.T) {
 		}
 	}))
 	defer collector.Close()
-	tracer, err := NewTracer(t.Context(), collector.URL+"/v1/traces", "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, end := tracer.Message(t.Context(), message.NewID(), "accept")
-	end(nil)
-	if err := tracer.Close(t.Context()); err != nil || posts.Load() != 1 {
-		t.Errorf("%d posts to the collector, %v", posts.Load(), err)
+	for _, path := range []string{"", "/", "/v1/traces"} {
+		posts.Store(0)
+		tracer, err := NewTracer(t.Context(), collector.URL+path, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, end := tracer.Message(t.Context(), message.NewID(), "accept")
+		end(nil)
+		if err := tracer.Close(t.Context()); err != nil || posts.Load() != 1 {
+			t.Errorf("%d posts to the collector at %q, %v", posts.Load(), path, err)
+		}
 	}
 }
 
