@@ -1,0 +1,63 @@
+package evm
+
+import (
+	"context"
+	"math/big"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Head is the number of the newest block.
+func (n *Network) Head(ctx context.Context) (uint64, error) {
+	var head hexutil.Uint64
+	err := n.read(ctx, []rpc.BatchElem{request(&head, "eth_blockNumber")})
+	return uint64(head), err
+}
+
+// Account reads an address's balance and nonces in one round trip.
+func (n *Network) Account(ctx context.Context, address string) (chain.Account, error) {
+	account, err := parseAddress(address)
+	if err != nil {
+		return chain.Account{}, err
+	}
+	var balance hexutil.Big
+	var nonce, pending hexutil.Uint64
+	if err := n.read(ctx, []rpc.BatchElem{
+		request(&balance, "eth_getBalance", account, "latest"),
+		request(&nonce, "eth_getTransactionCount", account, "latest"),
+		request(&pending, "eth_getTransactionCount", account, "pending"),
+	}); err != nil {
+		return chain.Account{}, err
+	}
+	return chain.Account{Balance: balance.ToInt(), Nonce: uint64(nonce), Pending: uint64(pending)}, nil
+}
+
+// Token reads an ERC-20 balance; token-unknown when no contract answers at the address.
+func (n *Network) Token(ctx context.Context, contract, address string) (*big.Int, error) {
+	token, err := parseAddress(contract)
+	if err != nil {
+		return nil, err
+	}
+	holder, err := parseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	var answer hexutil.Bytes
+	call := callArguments{To: &token, Data: append(selector("balanceOf(address)"), word(holder.Bytes())...)}
+	elems := []rpc.BatchElem{request(&answer, "eth_call", call, "latest")}
+	if err := n.batch(ctx, elems); err != nil {
+		return nil, err
+	}
+	if err := elems[0].Error; err != nil {
+		return nil, n.refusal(err, "reading the token balance of "+address)
+	}
+	if len(answer) != 32 {
+		return nil, problem.New(problem.Unprocessable, "token-unknown",
+			"%s on %s did not answer balanceOf: check that the token's contract is deployed on this chain", token.Hex(), n.ID())
+	}
+	return new(big.Int).SetBytes(answer), nil
+}

@@ -1,0 +1,79 @@
+package evm
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rpc"
+)
+
+// Send broadcasts stored bytes in one round trip. That a nonce is used already can mean that these very bytes were mined or
+// wait in the pool: a second round trip looks them up by hash, and only what the node does not know is refused (I5).
+func (n *Network) Send(ctx context.Context, raw [][]byte) []error {
+	errs := make([]error, len(raw))
+	elems := make([]rpc.BatchElem, len(raw))
+	var ignored json.RawMessage // the hash is known without the node
+	for i := range raw {
+		elems[i] = request(&ignored, "eth_sendRawTransaction", hexutil.Bytes(raw[i]))
+	}
+	if err := n.batch(ctx, elems); err != nil {
+		return fill(errs, err)
+	}
+	var doubtful []int
+	for i := range elems {
+		switch classify(elems[i].Error) {
+		case none, alreadyKnown:
+		case nonceTooLow, nonceTaken:
+			doubtful = append(doubtful, i)
+		case underpriced:
+			n.forgetFees()
+			errs[i] = n.refusal(elems[i].Error, sending(raw[i]))
+		default:
+			errs[i] = n.refusal(elems[i].Error, sending(raw[i]))
+		}
+	}
+	n.settle(ctx, raw, elems, doubtful, errs)
+	return errs
+}
+
+// settle decides about transactions whose nonce the node says is used: known by hash is sent.
+func (n *Network) settle(ctx context.Context, raw [][]byte, sent []rpc.BatchElem, doubtful []int, errs []error) {
+	if len(doubtful) == 0 {
+		return
+	}
+	hashes := make([]common.Hash, len(doubtful))
+	for at, i := range doubtful {
+		hashes[at] = crypto.Keccak256Hash(raw[i])
+	}
+	known, err := n.known(ctx, hashes)
+	for at, i := range doubtful {
+		switch {
+		case err != nil:
+			errs[i] = err
+		case !known[at]:
+			errs[i] = n.refusal(sent[i].Error, sending(raw[i]))
+		}
+	}
+}
+
+// known tells which transactions the node has, waiting or mined.
+func (n *Network) known(ctx context.Context, hashes []common.Hash) ([]bool, error) {
+	found := make([]*struct{}, len(hashes))
+	elems := make([]rpc.BatchElem, len(hashes))
+	for i, hash := range hashes {
+		elems[i] = request(&found[i], "eth_getTransactionByHash", hash)
+	}
+	if err := n.read(ctx, elems); err != nil {
+		return nil, err
+	}
+	known := make([]bool, len(hashes))
+	for i := range found {
+		known[i] = found[i] != nil
+	}
+	return known, nil
+}
+
+func sending(raw []byte) string { return "the transaction " + crypto.Keccak256Hash(raw).Hex() }

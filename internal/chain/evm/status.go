@@ -1,0 +1,119 @@
+package evm
+
+import (
+	"context"
+	"math/big"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// receipt is the part of a transaction receipt that matters here.
+type receipt struct {
+	Block   common.Hash    `json:"blockHash"`
+	Number  hexutil.Uint64 `json:"blockNumber"`
+	Status  hexutil.Uint64 `json:"status"`
+	GasUsed hexutil.Uint64 `json:"gasUsed"`
+	Price   *hexutil.Big   `json:"effectiveGasPrice"`
+}
+
+// Status looks transactions up: receipts and the head in one round trip; in a second one what has no receipt, and whether
+// each receipt's block is the canonical one of its number (I14). A receipt of a block that was reorganised away is Pending.
+func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, error) {
+	if len(hashes) == 0 {
+		return nil, nil
+	}
+	wanted, err := parseHashes(hashes)
+	if err != nil {
+		return nil, err
+	}
+	receipts := make([]*receipt, len(wanted))
+	elems := make([]rpc.BatchElem, 0, len(wanted)+1)
+	for i, hash := range wanted {
+		elems = append(elems, request(&receipts[i], "eth_getTransactionReceipt", hash))
+	}
+	var head hexutil.Uint64 // last: not older than the receipts
+	if err := n.read(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil {
+		return nil, err
+	}
+	canonical, known, err := n.confirm(ctx, wanted, receipts)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]chain.Status, len(wanted))
+	for i, r := range receipts {
+		switch {
+		case r != nil && canonical[r.Number] == r.Block:
+			statuses[i] = r.status(uint64(head))
+		case r != nil || known[wanted[i]]:
+			statuses[i] = chain.Status{State: chain.Pending}
+		default:
+			statuses[i] = chain.Status{State: chain.Unknown}
+		}
+	}
+	return statuses, nil
+}
+
+// confirm asks for the canonical hashes of the receipts' blocks and for the transactions that have no receipt.
+func (n *Network) confirm(ctx context.Context, wanted []common.Hash, receipts []*receipt) (map[hexutil.Uint64]common.Hash, map[common.Hash]bool, error) {
+	type block struct {
+		Hash common.Hash `json:"hash"`
+	}
+	blocks := make(map[hexutil.Uint64]**block)
+	found := make(map[common.Hash]**struct{})
+	var elems []rpc.BatchElem
+	for i, r := range receipts {
+		if r == nil {
+			if found[wanted[i]] == nil {
+				found[wanted[i]] = new(*struct{})
+				elems = append(elems, request(found[wanted[i]], "eth_getTransactionByHash", wanted[i]))
+			}
+		} else if blocks[r.Number] == nil {
+			blocks[r.Number] = new(*block)
+			elems = append(elems, request(blocks[r.Number], "eth_getBlockByNumber", r.Number, false))
+		}
+	}
+	if err := n.read(ctx, elems); err != nil {
+		return nil, nil, err
+	}
+	canonical := make(map[hexutil.Uint64]common.Hash, len(blocks))
+	for number, b := range blocks {
+		if *b != nil {
+			canonical[number] = (*b).Hash
+		}
+	}
+	known := make(map[common.Hash]bool, len(found))
+	for hash, tx := range found {
+		known[hash] = *tx != nil
+	}
+	return canonical, known, nil
+}
+
+func (r *receipt) status(head uint64) chain.Status {
+	number := uint64(r.Number)
+	price := new(big.Int)
+	if r.Price != nil {
+		price = r.Price.ToInt()
+	}
+	return chain.Status{
+		State: chain.Mined, Success: r.Status == 1, Block: number, Hash: r.Block.Hex(),
+		Depth:   max(head, number) - number + 1, // a node behind a balancer may be a block late
+		GasUsed: uint64(r.GasUsed), Fee: price.Mul(price, new(big.Int).SetUint64(uint64(r.GasUsed))),
+	}
+}
+
+func parseHashes(hashes []string) ([]common.Hash, error) {
+	parsed := make([]common.Hash, len(hashes))
+	for i, text := range hashes {
+		raw, err := hexutil.Decode(text)
+		if err != nil || len(raw) != common.HashLength {
+			return nil, problem.New(problem.Invalid, "hash-invalid", "%q is no transaction hash: 0x and 64 hex digits are expected", text)
+		}
+		parsed[i] = common.Hash(raw)
+	}
+	return parsed, nil
+}
