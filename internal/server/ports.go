@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"math/big"
+	"net/http"
+
+	"github.com/avalhq/aval/internal/auth"
+	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/event"
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/reference"
+	"github.com/avalhq/aval/internal/wallet"
+)
+
+// Messages is what the server needs of Guarantee's service. Who may ask for a message is the server's matter; that a
+// submission is the client's own is the service's.
+type Messages interface {
+	Issue(ctx context.Context, client string, n int) ([]guarantee.Issued, error)
+	Submit(ctx context.Context, client string, id message.ID, original []byte) (rec guarantee.Record, created bool, err error)
+	Get(ctx context.Context, id message.ID) (guarantee.Record, []guarantee.Entry, error)
+	Park(ctx context.Context, id message.ID, by, reason string) error
+	Resume(ctx context.Context, id message.ID, by string) error
+	Replay(ctx context.Context, id message.ID, by string) error
+}
+
+// Queries is what the server needs of Reference.
+type Queries interface {
+	List(ctx context.Context, q reference.Query) (reference.Page, error)
+	Counts(ctx context.Context, client string) ([]reference.Count, error)
+}
+
+// Live hands out what happens from now on; event.Hub does.
+type Live interface {
+	Subscribe(buffer int, filter func(event.Event) bool) *event.Subscription
+}
+
+// Wallets is what the server needs of the wallet service. Create gives the owner's wallet of that name on that chain
+// when there is one already.
+type Wallets interface {
+	Create(ctx context.Context, owner, chain, name string) (wallet.Wallet, error)
+	Get(ctx context.Context, id string) (wallet.Wallet, error)
+	List(ctx context.Context, owner, cursor string, limit int) ([]wallet.Wallet, error)
+	Balance(ctx context.Context, id, asset string) (*big.Int, error)
+}
+
+// Keys is what the server needs of the key registry. Release ends a quarantine with the chain's view of the next nonce.
+type Keys interface {
+	Get(ctx context.Context, id string) (key.Key, error)
+	List(ctx context.Context) ([]key.Key, error)
+	Release(ctx context.Context, id string) error
+}
+
+// Credentials gives a client a secret for the development issuer; auth.Issuer does.
+type Credentials interface {
+	Enroll(ctx context.Context, client string, scopes ...string) (secret string, err error)
+}
+
+// Types describes the message types, in order of name.
+type Types interface {
+	Types() []MessageType
+}
+
+// Services are what the server serves. Those that may be nil say so.
+type Services struct {
+	Messages    Messages
+	Why         func(context.Context, message.ID) (any, error)
+	Queries     Queries
+	Mend        func(ctx context.Context, repair bool) (any, error) // compares Reference with Guarantee, and repairs it
+	Outbox      event.Outbox
+	Live        Live
+	Clients     clients.Store
+	Credentials Credentials // nil when tokens come from an outside issuer
+	Wallets     Wallets
+	Keys        Keys
+	Types       Types
+	Tokens      auth.Verifier
+	Ready       func(context.Context) map[string]error // names what readiness depends on; nil is always ready
+	Metrics     http.Handler                           // may be nil
+	Issuer      http.Handler                           // of the development issuer; may be nil
+}
