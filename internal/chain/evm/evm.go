@@ -157,6 +157,9 @@ func (n *Network) Close() {
 
 // connect gives the connection, made and checked if need be.
 func (n *Network) connect(ctx context.Context) (*rpc.Client, error) {
+	if ctx.Err() != nil {
+		return nil, n.unreachable(ctx.Err())
+	}
 	var c *contact
 	select {
 	case c = <-n.contact:

@@ -42,6 +42,12 @@ func (n *Network) watch(ctx context.Context, heads chan uint64) {
 			replace(heads, number)
 		}
 	}
+	ask := func() {
+		if number, err := n.Head(ctx); err == nil {
+			report(number)
+		}
+	}
+	ask()
 	for {
 		if subscribed == nil {
 			if subscribed = n.subscribe(ctx, told); subscribed != nil {
@@ -56,9 +62,7 @@ func (n *Network) watch(ctx context.Context, heads chan uint64) {
 		case <-lost:
 			subscribed, lost = nil, nil
 		case <-poll.C:
-			if number, err := n.Head(ctx); err == nil {
-				report(number)
-			}
+			ask()
 		}
 	}
 }
