@@ -1,8 +1,11 @@
 // Package reference is the third domain: the read model.
 //
 // It holds a subset of each message's attributes with the version that they belong to; an older version never overwrites a
-// newer one. It follows the outbox of Guarantee and keeps its position in the same transaction as its rows, so nothing is
-// applied twice or skipped. It can always be rebuilt from Guarantee, and on a mismatch Guarantee wins (I19).
+// newer one. A Follower tails the outbox of Guarantee and keeps its position in the same transaction as its rows, so nothing
+// is applied twice or skipped. Service answers queries, verifies the rows against Guarantee and rebuilds them while the
+// system runs: on a mismatch Guarantee wins (I19).
+//
+// It decides nothing: no transition, no refusal, no effect is ever based on it, and it may lag behind Guarantee.
 package reference
 
 import (
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 )
 
 // Row is a message as Reference shows it.
@@ -27,6 +31,20 @@ type Query struct {
 	Limit    int       // 1 to 500; 0 means 50
 }
 
+// The bounds of Query.Limit.
+const (
+	DefaultLimit = 50
+	MaxLimit     = 500
+)
+
+// Size is the number of rows that a page may hold.
+func (q Query) Size() int {
+	if q.Limit == 0 {
+		return DefaultLimit
+	}
+	return min(max(q.Limit, 1), MaxLimit)
+}
+
 // Page is a part of the answer.
 type Page struct {
 	Rows []Row
@@ -41,21 +59,42 @@ type Count struct {
 	Number int64
 }
 
-// Store is the port to the database of Reference.
+// Stay is the seq for Store.Apply that leaves the position where it is.
+const Stay int64 = -1
+
+// Store is the port to the database of Reference: what following and queries need.
 //
 // Durability: none is needed; what is lost is rebuilt. Ordering: Apply keeps the highest version of each message.
-// Consistency: a row and the position that it was applied with are stored together. Its suite is referencetest.
+// Consistency: a row and the position that it was applied with are stored together, and counts agree with the rows at
+// every moment. Its suite is referencetest.
 type Store interface {
-	// Apply upserts rows and moves the position to seq, together. seq 0 leaves the position.
+	// Apply upserts rows and moves the position to seq, together; Stay leaves the position.
 	Apply(ctx context.Context, rows []Row, seq int64) error
-	// Position is the last seq applied.
+	// Position is the last seq applied, 0 before the first.
 	Position(ctx context.Context) (int64, error)
-	// List answers a query.
+	// List answers a query; a cursor that it did not give is cursor-malformed. Rows that do not change keep their place.
 	List(ctx context.Context, q Query) (Page, error)
-	// Counts groups the rows of one client ("" for all).
+	// Counts groups the rows of one client ("" for all); by type, state and status.
 	Counts(ctx context.Context, client string) ([]Count, error)
+}
+
+// Repairs is the port to the same database for Verify and Rebuild; durability, consistency and suite are those of Store.
+type Repairs interface {
 	// Walk gives rows by id, from "" until fewer than limit come.
 	Walk(ctx context.Context, after string, limit int) ([]Row, error)
-	// Replace sets rows whatever their version and deletes ids: what verify and rebuild mend with.
-	Replace(ctx context.Context, rows []Row, remove []string) error
+	// Find reads rows by id, in any order; what is not there is left out.
+	Find(ctx context.Context, ids []message.ID) ([]Row, error)
+	// Replace sets rows whatever their version and deletes ids, together.
+	Replace(ctx context.Context, rows []Row, remove []message.ID) error
+	// Recount tells how many of the numbers behind Counts disagree with the rows, and with repair sets them right.
+	Recount(ctx context.Context, repair bool) (wrong int64, err error)
+}
+
+// Source is what Reference reads of Guarantee. Consistency: reads see every commit that returned before they began.
+// Its suite is part of guaranteetest.
+type Source interface {
+	// Scan walks all messages, live ones by id, then archived ones by order of archiving; from "" until next is "".
+	Scan(ctx context.Context, from string, limit int) (page []guarantee.Snapshot, next string, err error)
+	// Snapshots reads messages by id, live or archived, in any order; what is not there is left out.
+	Snapshots(ctx context.Context, ids []message.ID) ([]guarantee.Snapshot, error)
 }

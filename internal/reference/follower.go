@@ -1,0 +1,221 @@
+package reference
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/avalhq/aval/internal/event"
+	"github.com/avalhq/aval/internal/message"
+)
+
+// What the zero values of a Follower mean.
+const (
+	defaultKeep    = 10_000
+	defaultBatch   = 2048
+	defaultPace    = 10 * time.Millisecond
+	trimStep       = 1024 // events a trim takes at least; few enough that no commit waits long for it
+	shortestRetry  = 50 * time.Millisecond
+	longestRetry   = 5 * time.Second
+	observeTimeout = time.Second
+)
+
+// Lag is how far Reference is behind Guarantee.
+type Lag struct {
+	Behind int64         // events not applied yet
+	Age    time.Duration // how long ago the oldest event of the last batch was committed when it was applied; 0 while failing
+	Err    error         // why the Follower is not getting on; nil when it is
+}
+
+// Follower is the service that keeps Reference up to date: it tails the outbox, applies the newest version of each message
+// in every batch, hands all events to the hub, and trims the outbox behind itself. It is the only one that trims.
+//
+// A failure is logged and tried again with growing pauses for as long as it takes; Guarantee never waits for it. When the
+// outbox no longer holds what comes after Reference's position, because Reference's file was lost or is older than what was
+// trimmed, Reference is rebuilt first.
+type Follower struct {
+	Outbox  event.Outbox
+	Source  Source
+	Store   Store
+	Repairs Repairs
+	Hub     *event.Hub   // gets each event once it has been applied; may be nil
+	Log     *slog.Logger // may be nil
+	Observe func(Lag)    // called after each batch and each failure; may be nil
+
+	Keep  int64         // events kept in the outbox for streams that resume; 0 means 10,000
+	Batch int           // most events at once; 0 means 2,048
+	Pace  time.Duration // least time between two batches, so that under load they grow; 0 means 10 ms
+
+	applied int64 // last event handed on by this process; 0 before the first
+	trimmed int64 // as far as this process has trimmed
+	retry   time.Duration
+}
+
+// Run follows until ctx ends.
+func (f *Follower) Run(ctx context.Context) error {
+	f.setDefaults()
+	for {
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		f.retry = min(max(2*f.retry, shortestRetry), longestRetry)
+		f.Log.ErrorContext(ctx, "Reference cannot follow Guarantee; queries show an older state until it can", "error", err, "again_in", f.retry)
+		f.observeFailure(ctx, err)
+		if !pause(ctx, f.retry) {
+			return nil
+		}
+	}
+}
+
+func (f *Follower) setDefaults() {
+	if f.Keep == 0 {
+		f.Keep = defaultKeep
+	}
+	if f.Batch == 0 {
+		f.Batch = defaultBatch
+	}
+	if f.Pace == 0 {
+		f.Pace = defaultPace
+	}
+	if f.Log == nil {
+		f.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// follow works until something fails.
+func (f *Follower) follow(ctx context.Context) error {
+	after, err := f.start(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		began := time.Now()
+		events, err := f.Outbox.Read(ctx, after, f.Batch)
+		if err != nil {
+			return fmt.Errorf("read the outbox after %d: %w", after, err)
+		}
+		if len(events) == 0 {
+			continue
+		}
+		if after, err = f.apply(ctx, events); err != nil {
+			return err
+		}
+		if !pause(ctx, f.Pace-time.Since(began)) {
+			return ctx.Err()
+		}
+	}
+}
+
+// start tells after which event to read on, and rebuilds when the outbox does not reach back that far.
+func (f *Follower) start(ctx context.Context) (after int64, err error) {
+	position, err := f.Store.Position(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read Reference's position: %w", err)
+	}
+	first, last, err := f.Outbox.Bounds(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the outbox's bounds: %w", err)
+	}
+	if f.applied > 0 { // what was applied and not handed on, because storing it was reported as failed, is handed on now
+		position = min(position, f.applied)
+	}
+	if position <= last && first <= position+1 {
+		return position, nil
+	}
+	f.Log.WarnContext(ctx, "Reference's position is not in the outbox; rebuilding from Guarantee", "position", position, "first", first, "last", last)
+	b := &rebuilder{source: f.Source, store: f.Store, repairs: f.Repairs}
+	if err := b.run(ctx); err != nil {
+		return 0, err
+	}
+	// Everything up to last was committed before the rebuild began to read, so it is in what was read.
+	if err := f.Store.Apply(ctx, nil, last); err != nil {
+		return 0, fmt.Errorf("set Reference's position: %w", err)
+	}
+	f.applied = last
+	return last, nil
+}
+
+// apply stores a batch, hands it on and trims.
+func (f *Follower) apply(ctx context.Context, events []event.Event) (seq int64, err error) {
+	seq = events[len(events)-1].Seq
+	if err := f.Store.Apply(ctx, newest(events), seq); err != nil {
+		return 0, fmt.Errorf("apply events up to %d to Reference: %w", seq, err)
+	}
+	if f.Hub != nil {
+		f.Hub.Publish(events)
+	}
+	f.applied = seq
+	f.retry = 0
+	if to := seq - f.Keep; to-f.trimmed >= trimStep {
+		if err := f.Outbox.Trim(ctx, to); err != nil {
+			return 0, fmt.Errorf("trim the outbox up to %d: %w", to, err)
+		}
+		f.trimmed = to
+	}
+	return seq, f.observe(ctx, events)
+}
+
+// observe reports the lag; a batch that is not full was all that there was.
+func (f *Follower) observe(ctx context.Context, events []event.Event) error {
+	if f.Observe == nil {
+		return nil
+	}
+	lag := Lag{Age: events[0].Age(time.Now())}
+	if len(events) == f.Batch {
+		_, last, err := f.Outbox.Bounds(ctx)
+		if err != nil {
+			return fmt.Errorf("read the outbox's bounds: %w", err)
+		}
+		lag.Behind = last - f.applied
+	}
+	f.Observe(lag)
+	return nil
+}
+
+// observeFailure reports how far behind Reference is, as far as that can be told.
+func (f *Follower) observeFailure(ctx context.Context, failure error) {
+	if f.Observe == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	lag := Lag{Err: failure}
+	if _, last, err := f.Outbox.Bounds(ctx); err == nil {
+		lag.Behind = max(0, last-f.applied)
+	}
+	f.Observe(lag)
+}
+
+// newest keeps the last event of each message, in the order of the outbox.
+func newest(events []event.Event) []Row {
+	at := make(map[message.ID]int, len(events))
+	rows := make([]Row, 0, len(events))
+	for i := range events {
+		if j, seen := at[events[i].ID]; seen {
+			if events[i].Version > rows[j].Version {
+				rows[j] = events[i].Snapshot
+			}
+			continue
+		}
+		at[events[i].ID] = len(rows)
+		rows = append(rows, events[i].Snapshot)
+	}
+	return rows
+}
+
+// pause waits; false means that ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
