@@ -58,11 +58,12 @@ type Entry struct {
 	Output  json.RawMessage `json:"output,omitempty"`  // what the action answered, when it is short
 }
 
-// Transition moves one message by one or more steps in one commit.
+// Transition moves one message by one or more steps in one commit. One without entries only changes Due: the message waits
+// on where it stands, its version stays.
 type Transition struct {
 	ID      message.ID
 	From    int64   // the version that the decision was made on; another one there is ErrStale
-	Entries []Entry // one a step, at least one; the new version is From + len(Entries)
+	Entries []Entry // one a step; the new version is From + len(Entries)
 	State   string
 	Status  Status
 	Place   []byte
@@ -106,8 +107,8 @@ type Store interface {
 	// Issue records fresh ids.
 	Issue(ctx context.Context, ids []Issued) error
 	// Accept stores a message under an id that was issued to its client, once. The same digest again gives the stored
-	// record; its refusals are those of errors.go, on which the stored data is unchanged.
-	Accept(ctx context.Context, a Acceptance, now time.Time) (Record, error)
+	// record and created false; its refusals are those of errors.go, on which the stored data is unchanged.
+	Accept(ctx context.Context, a Acceptance, now time.Time) (rec Record, created bool, err error)
 	// Load reads live messages in one read, in any order; ids that are not live are left out.
 	Load(ctx context.Context, ids []message.ID) ([]Record, error)
 	// Commit applies a batch in one database transaction. The answer has one error a transition: nil, ErrStale, ErrFinal or

@@ -82,7 +82,7 @@ func open(ctx context.Context, path string, options Options) (*DB, error) {
 	readers, err := sqlitex.NewPool(path, sqlitex.PoolOptions{
 		PoolSize: size, Flags: sqlite.OpenReadWrite | sqlite.OpenWAL,
 		PrepareConn: func(c *sqlite.Conn) error {
-			return sqlitex.ExecuteScript(c, "PRAGMA query_only = on; PRAGMA cache_size = -8000; PRAGMA mmap_size = 0;", nil)
+			return pragmas(c, "query_only = on", "cache_size = -8000")
 		},
 	})
 	if err != nil {
@@ -107,8 +107,7 @@ func prepare(ctx context.Context, path string, options Options) (*sqlite.Conn, e
 	if options.relaxed {
 		sync = "NORMAL"
 	}
-	pragmas := fmt.Sprintf("PRAGMA synchronous = %s; PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = on;", sync)
-	if err := sqlitex.ExecuteScript(conn, pragmas, nil); err != nil {
+	if err := pragmas(conn, "synchronous = "+sync, "cache_size = -32000", "wal_autocheckpoint = 4000", "foreign_keys = on"); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	schema, err := migrations(options.schema)
@@ -119,6 +118,15 @@ func prepare(ctx context.Context, path string, options Options) (*sqlite.Conn, e
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
+}
+
+func pragmas(conn *sqlite.Conn, settings ...string) error {
+	for _, setting := range settings {
+		if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+setting, nil); err != nil {
+			return fmt.Errorf("set %s: %w", setting, err)
+		}
+	}
+	return nil
 }
 
 func migrations(folder string) (sqlitemigration.Schema, error) {

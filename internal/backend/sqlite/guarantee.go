@@ -38,14 +38,14 @@ func (g *Guarantee) Issue(ctx context.Context, ids []guarantee.Issued) error {
 }
 
 // Accept stores a message under its issued id, once.
-func (g *Guarantee) Accept(ctx context.Context, a guarantee.Acceptance, now time.Time) (rec guarantee.Record, err error) {
+func (g *Guarantee) Accept(ctx context.Context, a guarantee.Acceptance, now time.Time) (rec guarantee.Record, created bool, err error) {
 	attributes, err := json.Marshal(a.Attributes)
 	if err != nil {
-		return rec, err
+		return rec, false, err
 	}
 	entries, err := json.Marshal([]guarantee.Entry{{Version: 1, State: a.State, Event: "accepted", By: a.Client, At: now}})
 	if err != nil {
-		return rec, err
+		return rec, false, err
 	}
 	err = g.db.update(ctx, "guarantee.accept", func(conn *sqlite.Conn) error {
 		stored, _, found, err := get(conn, a.ID)
@@ -60,10 +60,10 @@ func (g *Guarantee) Accept(ctx context.Context, a guarantee.Acceptance, now time
 			return err
 		}
 		rec = a.Record
-		rec.Version, rec.Accepted, rec.Updated = 1, now, now
+		rec.Version, rec.Accepted, rec.Updated, created = 1, now, now, true
 		return insert(conn, &rec, attributes, entries)
 	})
-	return rec, err
+	return rec, created, err
 }
 
 // same decides what a submission under a used id gets: the stored result for the same digest (A1), a refusal otherwise (A2, A7).
@@ -89,7 +89,7 @@ func take(conn *sqlite.Conn, a guarantee.Acceptance, now time.Time) error {
 		return err
 	case !found || client != a.Client:
 		return guarantee.ErrUnknown
-	case expires < micros(now):
+	case expires < micros(now) || a.Expires.Before(now):
 		return guarantee.ErrExpired
 	}
 	return run(conn, "DELETE FROM issued WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, string(a.ID)) }, nil)
@@ -154,7 +154,7 @@ func (g *Guarantee) Commit(ctx context.Context, ts []guarantee.Transition) ([]er
 	entries := make([][]byte, len(ts)) // encoded outside of the transaction
 	for i := range ts {
 		if len(ts[i].Entries) == 0 {
-			return nil, fmt.Errorf("commit %s: a transition without a history entry", ts[i].ID)
+			continue
 		}
 		var err error
 		if entries[i], err = json.Marshal(ts[i].Entries); err != nil {
@@ -172,6 +172,9 @@ func (g *Guarantee) Commit(ctx context.Context, ts []guarantee.Transition) ([]er
 				if refused[i], err = refusal(conn, ts[i].ID); err != nil {
 					return err
 				}
+				continue
+			}
+			if entries[i] == nil {
 				continue
 			}
 			if err := follow(conn, &ts[i], entries[i]); err != nil {
@@ -194,6 +197,9 @@ const (
 
 // move is the compare-and-swap (I4).
 func move(conn *sqlite.Conn, t *guarantee.Transition) (applied bool, err error) {
+	if len(t.Entries) == 0 {
+		return postpone(conn, t)
+	}
 	query, keep := moveDueSQL, t.Status == guarantee.Running && t.Due.IsZero()
 	if keep {
 		query = moveSQL
@@ -214,6 +220,16 @@ func move(conn *sqlite.Conn, t *guarantee.Transition) (applied bool, err error) 
 		}
 		s.BindText(p, string(t.ID))
 		s.BindInt64(p+1, t.From)
+	}, nil)
+	return conn.Changes() == 1, err
+}
+
+// postpone changes only when a waiting message is due.
+func postpone(conn *sqlite.Conn, t *guarantee.Transition) (applied bool, err error) {
+	err = run(conn, "UPDATE messages SET due = ? WHERE id = ? AND version = ? AND status = 'waiting'", func(s *sqlite.Stmt) {
+		bindTime(s, 1, t.Due)
+		s.BindText(2, string(t.ID))
+		s.BindInt64(3, t.From)
 	}, nil)
 	return conn.Changes() == 1, err
 }

@@ -1,0 +1,265 @@
+// Package feedertest is the conformance suite of feeder.Feeder. Every backend runs it whole.
+package feedertest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/feeder"
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
+	"github.com/avalhq/aval/internal/message"
+)
+
+// Backend is one instance under test: a feeder and the store whose commits feed it.
+type Backend struct {
+	Feeder feeder.Feeder
+	Store  guarantee.Store
+	// Advance moves the clock that due times are compared with.
+	Advance func(time.Duration)
+	// Reopen ends this instance as a crash would and opens the same data again.
+	Reopen func(t *testing.T) Backend
+}
+
+// Run checks all of the contract against fresh instances from open. Their clock stands at Start.
+func Run(t *testing.T, open func(t *testing.T) Backend) {
+	t.Helper()
+	for name, check := range map[string]func(*testing.T, Backend){
+		"basic/AcceptedIsDue":           acceptedIsDue,
+		"basic/WaitingIsDueLater":       waitingIsDueLater,
+		"basic/EndedIsNotDue":           endedIsNotDue,
+		"basic/Depth":                   depth,
+		"basic/ClaimWaits":              claimWaits,
+		"concurrency/ClaimedOnce":       claimedOnce,
+		"faults/UnsettledComesBack":     unsettledComesBack,
+		"faults/SettledWhileStillDue":   settledWhileStillDue,
+		"faults/ClaimEndsWithItsCtx":    claimEndsWithItsCtx,
+		"concurrency/NoneIsForgotten":   noneIsForgotten,
+		"basic/EarliestFirst":           earliestFirst,
+		"basic/ResumedIsDueAgainAtOnce": resumedIsDue,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, open(t))
+		})
+	}
+}
+
+// Start is the time at which the suite's clock begins.
+var Start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func claim(t *testing.T, f feeder.Feeder, limit int) []message.ID {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ids, err := f.Claim(ctx, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// none checks that nothing can be claimed now.
+func none(t *testing.T, f feeder.Feeder) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if ids, err := f.Claim(ctx, 10); err == nil {
+		t.Fatalf("claimed %v, want nothing", ids)
+	}
+}
+
+func settle(t *testing.T, f feeder.Feeder, ids ...message.ID) {
+	t.Helper()
+	if err := f.Settle(t.Context(), ids); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func commit(t *testing.T, s guarantee.Store, tr guarantee.Transition) {
+	t.Helper()
+	refused, err := s.Commit(t.Context(), []guarantee.Transition{tr})
+	if err != nil || refused[0] != nil {
+		t.Fatal(err, refused)
+	}
+}
+
+func acceptedIsDue(t *testing.T, b Backend) {
+	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
+	if ids := claim(t, b.Feeder, 10); len(ids) != 1 || ids[0] != rec.ID {
+		t.Fatalf("claimed %v, want %s", ids, rec.ID)
+	}
+	none(t, b.Feeder)
+	settle(t, b.Feeder, rec.ID)
+	claim(t, b.Feeder, 10)
+}
+
+func waitingIsDueLater(t *testing.T, b Backend) {
+	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
+	claim(t, b.Feeder, 10)
+	commit(t, b.Store, guaranteetest.Step(rec, "Wait", guarantee.Waiting)) // due after a minute
+	settle(t, b.Feeder, rec.ID)
+	none(t, b.Feeder)
+	b.Advance(time.Minute + time.Second)
+	commit(t, b.Store, guaranteetest.Step(guaranteetest.Accept(t, b.Store, "cli_a", "wakes the feeder"), "Done", guarantee.Succeeded))
+	if ids := claim(t, b.Feeder, 10); len(ids) != 1 || ids[0] != rec.ID {
+		t.Fatalf("claimed %v, want %s", ids, rec.ID)
+	}
+}
+
+func endedIsNotDue(t *testing.T, b Backend) {
+	for _, status := range []guarantee.Status{guarantee.Succeeded, guarantee.Failed, guarantee.Parked} {
+		rec := guaranteetest.Accept(t, b.Store, "cli_a", string(status))
+		settle(t, b.Feeder, claim(t, b.Feeder, 10)...)
+		commit(t, b.Store, guaranteetest.Step(rec, "End", status))
+		none(t, b.Feeder)
+	}
+}
+
+func resumedIsDue(t *testing.T, b Backend) {
+	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
+	settle(t, b.Feeder, claim(t, b.Feeder, 10)...)
+	commit(t, b.Store, guaranteetest.Step(rec, "Stuck", guarantee.Parked))
+	rec.Version++
+	resume := guaranteetest.Step(rec, "Stuck", guarantee.Running)
+	resume.Due = Start
+	commit(t, b.Store, resume)
+	if ids := claim(t, b.Feeder, 10); len(ids) != 1 {
+		t.Fatalf("claimed %v after resuming", ids)
+	}
+}
+
+func depth(t *testing.T, b Backend) {
+	d, err := b.Feeder.Depth(t.Context())
+	if err != nil || d.Due != 0 || !d.Oldest.IsZero() {
+		t.Fatalf("the empty feeder has depth %+v, %v", d, err)
+	}
+	for i := range 3 {
+		guaranteetest.Accept(t, b.Store, "cli_a", fmt.Sprint(i))
+	}
+	d, err = b.Feeder.Depth(t.Context())
+	if err != nil || d.Due != 3 || !d.Oldest.Equal(Start) {
+		t.Fatalf("depth %+v, %v; want 3 since %s", d, err, Start)
+	}
+}
+
+func claimWaits(t *testing.T, b Backend) {
+	got := make(chan []message.ID)
+	go func() {
+		ids, _ := b.Feeder.Claim(t.Context(), 10)
+		got <- ids
+	}()
+	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
+	if ids := <-got; len(ids) != 1 || ids[0] != rec.ID {
+		t.Fatalf("the waiting claim got %v", ids)
+	}
+}
+
+func earliestFirst(t *testing.T, b Backend) {
+	late := guaranteetest.Accept(t, b.Store, "cli_a", "late")
+	tr := guaranteetest.Step(late, "Wait", guarantee.Waiting)
+	tr.Due = Start.Add(time.Second)
+	commit(t, b.Store, tr)
+	early := guaranteetest.Accept(t, b.Store, "cli_a", "early")
+	b.Advance(time.Minute)
+	if ids := claim(t, b.Feeder, 1); len(ids) != 1 || ids[0] != early.ID {
+		t.Fatalf("claimed %v first, want %s", ids, early.ID)
+	}
+	if ids := claim(t, b.Feeder, 1); len(ids) != 1 || ids[0] != late.ID {
+		t.Fatalf("claimed %v second, want %s", ids, late.ID)
+	}
+}
+
+func claimedOnce(t *testing.T, b Backend) {
+	const n = 200
+	for i := range n {
+		guaranteetest.Accept(t, b.Store, "cli_a", fmt.Sprint(i))
+	}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	seen := map[message.ID]int{}
+	for range 8 {
+		group.Go(func() {
+			for {
+				mu.Lock()
+				finished := len(seen) == n
+				mu.Unlock()
+				if finished {
+					return
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				ids, _ := b.Feeder.Claim(ctx, 7)
+				cancel()
+				mu.Lock()
+				for _, id := range ids {
+					seen[id]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	for id, times := range seen {
+		if times != 1 {
+			t.Errorf("%s was handed out %d times before it was settled", id, times)
+		}
+	}
+}
+
+func unsettledComesBack(t *testing.T, b Backend) {
+	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
+	claim(t, b.Feeder, 10)
+	b = b.Reopen(t)
+	if ids := claim(t, b.Feeder, 10); len(ids) != 1 || ids[0] != rec.ID {
+		t.Fatalf("after a crash %v was handed out, want %s", ids, rec.ID)
+	}
+}
+
+func settledWhileStillDue(t *testing.T, b Backend) {
+	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
+	for range 3 { // a worker that gives up without a commit
+		ids := claim(t, b.Feeder, 10)
+		if len(ids) != 1 || ids[0] != rec.ID {
+			t.Fatalf("claimed %v, want %s", ids, rec.ID)
+		}
+		settle(t, b.Feeder, ids...)
+	}
+}
+
+func claimEndsWithItsCtx(t *testing.T, b Backend) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Feeder.Claim(ctx, 1); err == nil {
+		t.Fatal("Claim went on without its context")
+	}
+}
+
+func noneIsForgotten(t *testing.T, b Backend) {
+	const n = 100
+	var group sync.WaitGroup
+	group.Go(func() {
+		for i := range n {
+			guaranteetest.Accept(t, b.Store, "cli_a", fmt.Sprint(i))
+		}
+	})
+	seen := map[message.ID]bool{}
+	for len(seen) < n {
+		ids := claim(t, b.Feeder, 9)
+		for _, id := range ids {
+			seen[id] = true
+		}
+		recs, err := b.Store.Load(t.Context(), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range recs {
+			commit(t, b.Store, guaranteetest.Step(rec, "Done", guarantee.Succeeded))
+		}
+		settle(t, b.Feeder, ids...)
+	}
+	group.Wait()
+	none(t, b.Feeder)
+}

@@ -1,0 +1,174 @@
+package guarantee
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Workflows is what Guarantee needs to know of workflows: where a message starts. It never looks inside.
+type Workflows interface {
+	// Begin gives the newest definition for a message type.
+	Begin(messageType string) (Start, error)
+	// Again gives the start of the definition that a message is pinned to.
+	Again(ctx context.Context, ref string) (Start, error)
+	// Restart begins the stored place's state anew, with no retries spent.
+	Restart(place []byte) ([]byte, error)
+}
+
+// Start is where a message begins.
+type Start struct {
+	Ref   string // name "@" hash
+	State string
+	Place []byte
+}
+
+// Register finds clients.
+type Register interface {
+	Get(ctx context.Context, id string) (clients.Client, error)
+}
+
+// Service is the domain's front: issuing ids, submission, and an operator's acts.
+type Service struct {
+	Store     Store
+	Catalog   *message.Catalog
+	Domain    func(chain string) (message.Domain, error) // of this installation, for a chain that it serves
+	Clients   Register
+	Workflows Workflows
+	Now       func() time.Time
+	Expiry    time.Duration // how long an issued id may be used
+}
+
+// Issue gives a client n fresh message ids.
+func (s *Service) Issue(ctx context.Context, client string, n int) ([]Issued, error) {
+	if _, err := s.client(ctx, client); err != nil {
+		return nil, err
+	}
+	ids := make([]Issued, n)
+	expires := s.Now().Add(s.Expiry)
+	for i := range ids {
+		ids[i] = Issued{ID: message.NewID(), Client: client, Expires: expires}
+	}
+	return ids, s.Store.Issue(ctx, ids)
+}
+
+// Submit verifies a submission and accepts it. The same message again gives the stored record and created false (A1).
+func (s *Service) Submit(ctx context.Context, client string, id message.ID, original []byte) (rec Record, created bool, err error) {
+	v, err := s.Catalog.Verify(original, s.Domain)
+	if err != nil {
+		return rec, false, err
+	}
+	switch {
+	case v.ID != id:
+		return rec, false, problem.New(problem.Invalid, "message-id-mismatch", "the message was submitted as %s and says that it is %s; submit it under its own id", id, v.ID)
+	case v.Client != client:
+		return rec, false, ErrUnknown
+	}
+	who, err := s.client(ctx, client)
+	if err != nil {
+		return rec, false, err
+	}
+	if !slices.Contains(who.Signers, v.Signer) {
+		return rec, false, problem.New(problem.Forbidden, "signer-unknown", "the message is signed by %s, which does not sign for client %s; sign with a registered key or register this one", v.Signer, client)
+	}
+	return s.accept(ctx, v)
+}
+
+func (s *Service) client(ctx context.Context, id string) (clients.Client, error) {
+	who, err := s.Clients.Get(ctx, id)
+	if err == nil && who.Disabled {
+		err = problem.New(problem.Forbidden, "client-disabled", "client %s is disabled; ask an operator", id)
+	}
+	return who, err
+}
+
+func (s *Service) accept(ctx context.Context, v message.Verified) (Record, bool, error) {
+	start, err := s.Workflows.Begin(v.Type)
+	if err != nil {
+		return Record{}, false, err
+	}
+	now := s.Now()
+	a := Acceptance{
+		Record:     Record{Verified: v, Workflow: start.Ref, State: start.State, Status: Running, Place: start.Place, Due: now},
+		Attributes: Attributes{Client: v.Client, Type: v.Type, Chain: v.Chain, Signer: v.Signer.Hex()},
+	}
+	if err := json.Unmarshal(v.Body, &a.Attributes); err != nil { // wallet, to, asset, amount where the type has them
+		return Record{}, false, problem.New(problem.Invalid, "message-invalid", "the body of the message has a wallet, to, asset or amount that is not a string")
+	}
+	a.Attributes.Client, a.Attributes.Type, a.Attributes.Chain, a.Attributes.Signer = v.Client, v.Type, v.Chain, v.Signer.Hex()
+	return s.Store.Accept(ctx, a, now)
+}
+
+// Get reads one message with its history.
+func (s *Service) Get(ctx context.Context, id message.ID) (Record, []Entry, error) {
+	return s.Store.Get(ctx, id)
+}
+
+// Park holds a message where it stands until an operator resumes it.
+func (s *Service) Park(ctx context.Context, id message.ID, by, reason string) error {
+	return s.act(ctx, id, by, "parked", reason, func(rec Record, t *Transition) error {
+		t.Status, t.Reason = Parked, "held by "+by+": "+reason
+		return nil
+	})
+}
+
+// Resume lets a parked message go on where it stood, with no retries spent.
+func (s *Service) Resume(ctx context.Context, id message.ID, by string) error {
+	return s.act(ctx, id, by, "resumed", "", func(rec Record, t *Transition) (err error) {
+		if rec.Status != Parked {
+			return notParked(rec)
+		}
+		t.Status, t.Due = Running, s.Now()
+		t.Place, err = s.Workflows.Restart(rec.Place)
+		return err
+	})
+}
+
+// Replay lets a parked message begin its workflow again. Effects that happened are found again, not repeated (I5).
+func (s *Service) Replay(ctx context.Context, id message.ID, by string) error {
+	return s.act(ctx, id, by, "replayed", "", func(rec Record, t *Transition) error {
+		if rec.Status != Parked {
+			return notParked(rec)
+		}
+		start, err := s.Workflows.Again(ctx, rec.Workflow)
+		if err != nil {
+			return err
+		}
+		t.Status, t.Due, t.State, t.Place, t.Ext = Running, s.Now(), start.State, start.Place, nil
+		return nil
+	})
+}
+
+func notParked(rec Record) error {
+	return problem.New(problem.Conflict, "message-not-parked", "message %s is %s, not parked; park it first", rec.ID, rec.Status)
+}
+
+// act commits an operator's transition on the newest version. It tries again when the message moved meanwhile.
+func (s *Service) act(ctx context.Context, id message.ID, by, event, note string, change func(Record, *Transition) error) error {
+	for {
+		rec, _, err := s.Store.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		if rec.Archived || rec.Status.Terminal() {
+			return ErrFinal
+		}
+		t := Transition{ID: id, From: rec.Version, State: rec.State, Place: rec.Place, Ext: rec.Ext}
+		if err := change(rec, &t); err != nil {
+			return err
+		}
+		t.Entries = []Entry{{Version: rec.Version + 1, State: rec.State, Event: event, By: by, At: s.Now(), Note: note}}
+		refused, err := s.Store.Commit(ctx, []Transition{t})
+		if err != nil {
+			return err
+		}
+		if refused[0] == nil || problem.KindOf(refused[0]) != problem.Conflict || refused[0] == error(ErrFinal) {
+			return refused[0]
+		}
+	}
+}
