@@ -82,11 +82,11 @@ func checkErrorText(m *module) []violation {
 		ast.Inspect(s.syntax, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
-				if pkg, name, ok := selector(n.Fun); ok && pkg == "strings" && slices.Contains(compares, name) && slices.ContainsFunc(n.Args, isErrorText) {
+				if pkg, name, ok := selector(n.Fun); ok && pkg == "strings" && slices.Contains(compares, name) && len(n.Args) == 2 && isErrorText(n.Args[0]) != isErrorText(n.Args[1]) {
 					found = append(found, m.at(n, "an error is recognised by its text"))
 				}
 			case *ast.BinaryExpr:
-				if n.Op.String() == "==" && (isErrorText(n.X) || isErrorText(n.Y)) {
+				if n.Op.String() == "==" && isErrorText(n.X) != isErrorText(n.Y) {
 					found = append(found, m.at(n, "an error is recognised by its text"))
 				}
 			}

@@ -37,8 +37,9 @@ func redact(groups []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue(cleanField(a.Key, a.Value.String(), secret))
 	case slog.KindAny:
 		a.Value = slog.AnyValue(cleanAny(a.Key, a.Value.Any(), secret))
+	default: // numbers and times
 	}
-	return a // the other kinds are numbers and times
+	return a
 }
 
 // cleanAny cleans a value in the form in which it would be logged.

@@ -66,8 +66,8 @@ func (t *Tracer) Span(ctx context.Context, name string) (_ context.Context, end 
 }
 
 func (t *Tracer) begin(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, func(error)) {
-	ctx, span := t.tracer.Start(ctx, name, options...)
-	return ctx, func(err error) {
+	ctx, span := t.tracer.Start(ctx, name, options...) //nolint:spancheck // ended by the function that is returned
+	return ctx, func(err error) {                      //nolint:spancheck // as above
 		if err != nil {
 			// The code and not the text, which may hold what a collector is not meant to see.
 			span.SetStatus(codes.Error, problem.From(err).Code)

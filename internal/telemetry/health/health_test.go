@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
@@ -105,7 +106,7 @@ func TestHandler(t *testing.T) {
 		c := health.New(time.Second, time.Second)
 		c.Ready("chain", func(context.Context) error { return answer })
 		w := httptest.NewRecorder()
-		health.Handler(c.Readiness).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		health.Handler(c.Readiness).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 		var report health.Report
 		if err := json.Unmarshal(w.Body.Bytes(), &report); err != nil || w.Code != want || report.OK != (want == 200) {
 			t.Errorf("want %d, got %d %s (%v)", want, w.Code, w.Body, err)

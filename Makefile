@@ -1,0 +1,90 @@
+# Everything here needs Go and git; what needs more says so. Nothing is installed outside of ./bin and Go's own caches.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# The packages whose code runs concurrently: what the race detector is for.
+RACE := ./internal/lifecycle/... ./internal/telemetry/... ./internal/event/... ./internal/guarantee/... ./internal/reference/... \
+	./internal/action/... ./internal/custody/... ./internal/backend/... ./internal/server/...
+
+KILLS    ?= 2000
+FUZZTIME ?= 20s
+BENCH    ?= steps
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the program into ./bin/aval
+	go build -trimpath -o bin/aval ./cmd/aval
+
+.PHONY: demo
+demo: ## Run one transfer from the signed message to the mined transaction, and show it
+	go run ./cmd/aval demo
+
+.PHONY: test
+test: ## Run all tests, the short crash run included
+	go vet ./...
+	go test -timeout 15m ./...
+
+.PHONY: test-race
+test-race: ## Run the tests of what is concurrent under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -timeout 20m $(RACE)
+
+.PHONY: cover
+cover: ## Run all tests and show which code they reach
+	@mkdir -p bin
+	go test -timeout 20m -coverpkg=./... -coverprofile=bin/cover.out ./...
+	go tool cover -func=bin/cover.out | tail -n 1
+	go tool cover -html=bin/cover.out -o bin/cover.html
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME (default 20s)
+	@git grep -lE '^func Fuzz' -- '*_test.go' | while read -r file; do \
+		sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file" | while read -r target; do \
+			echo "== $$(dirname "$$file") $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "./$$(dirname "$$file")"; \
+		done; \
+	done
+
+.PHONY: crash
+crash: ## Kill a process under load KILLS times (default 2000) and check that nothing is lost or doubled
+	go test -count=1 -timeout 0 -v ./test/crash -args -kills=$(KILLS)
+
+.PHONY: bench
+bench: ## Measure: BENCH=steps (default), messages or transfers
+	go run ./cmd/aval bench $(BENCH)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Check style and common mistakes; what each exception is for stands in .golangci.yaml
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	@mkdir -p bin/install
+	GOBIN="$(CURDIR)/bin/install" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/install/golangci-lint $@
+
+.PHONY: generate
+generate: ## Write all generated files anew (needs Node for the contracts)
+	contracts/generate.sh
+	go generate ./...
+
+.PHONY: verify-generated
+verify-generated: ## Fail when a generated file is not what its source gives (needs Node for the contracts)
+	contracts/generate.sh verify
+	@before=$$(git status --porcelain; git diff | git hash-object --stdin); \
+	go generate ./...; \
+	after=$$(git status --porcelain; git diff | git hash-object --stdin); \
+	if [ "$$before" != "$$after" ]; then \
+		git status --short; \
+		echo "generated files were not up to date; they are now: look at them and commit them" >&2; \
+		exit 1; \
+	fi
+
+.PHONY: clean
+clean: ## Remove ./bin
+	rm -rf bin
