@@ -15,6 +15,7 @@ import (
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/telemetry"
 )
 
 // scheme is the security scheme's name in the OpenAPI document.
@@ -72,7 +73,11 @@ func (s *Server) authorize(hctx huma.Context, next func(huma.Context)) {
 		s.refuse(ctx, w, err)
 		return
 	}
-	next(huma.WithValue(hctx, callerKey{}, c))
+	ctx = context.WithValue(ctx, callerKey{}, c)
+	if id, err := message.ParseID(hctx.Param("id")); err == nil {
+		ctx = telemetry.WithMessage(ctx, id) // every line that is logged below has it
+	}
+	next(huma.WithContext(hctx, ctx))
 }
 
 // refuse writes a problem outside of an operation.

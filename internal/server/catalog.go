@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
@@ -38,8 +39,14 @@ type ChainList struct {
 // MessageType is what a client has to know to sign a message of a type.
 type MessageType struct {
 	Name   string          `json:"name" example:"transfer.v1"`
-	Schema json.RawMessage `json:"schema" doc:"JSON Schema of the message."`
-	Struct json.RawMessage `json:"struct" doc:"The EIP-712 struct: name and types."`
+	Schema json.RawMessage `json:"schema" doc:"JSON Schema of the message's body."`
+	Struct Struct          `json:"struct"`
+}
+
+// Struct is the EIP-712 struct of a message type.
+type Struct struct {
+	Name   string          `json:"name" example:"Transfer"`
+	Fields []message.Field `json:"fields" doc:"In order; the envelope's first, then the body's."`
 }
 
 // TypeList is the names of all message types.
@@ -61,11 +68,7 @@ func (s *Server) listChains(context.Context, *struct{}) (*body[ChainList], error
 }
 
 func (s *Server) listTypes(context.Context, *struct{}) (*body[TypeList], error) {
-	out := TypeList{Types: []string{}}
-	for _, t := range s.Types.Types() {
-		out.Types = append(out.Types, t.Name)
-	}
-	return &body[TypeList]{Body: out}, nil
+	return &body[TypeList]{Body: TypeList{Types: s.Types.Types()}}, nil
 }
 
 type typeInput struct {
@@ -73,10 +76,16 @@ type typeInput struct {
 }
 
 func (s *Server) getType(_ context.Context, in *typeInput) (*body[MessageType], error) {
-	for _, t := range s.Types.Types() {
-		if t.Name == in.Type {
-			return &body[MessageType]{Body: t}, nil
-		}
+	if !slices.Contains(s.Types.Types(), in.Type) {
+		return nil, problem.New(problem.NotFound, "message-type-unknown", "there is no such message type; GET /v1/types lists them")
 	}
-	return nil, problem.New(problem.NotFound, "type-unknown", "there is no such message type; GET /v1/types lists them")
+	schema, err := s.Types.Schema(in.Type)
+	if err != nil {
+		return nil, err
+	}
+	name, fields, err := s.Types.Struct(in.Type)
+	if err != nil {
+		return nil, err
+	}
+	return &body[MessageType]{Body: MessageType{Name: in.Type, Schema: schema, Struct: Struct{Name: name, Fields: fields}}}, nil
 }

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/telemetry"
 )
 
 // Headers that every answer has. The API serves no page: nothing in an answer may be run, framed or kept.
@@ -69,24 +71,23 @@ func (s *Server) finish(rec *recorder, r *http.Request, began time.Time) {
 			s.refuse(r.Context(), rec, errors.New("the request panicked"))
 		}
 	}
-	route := r.Pattern
-	if route == "" || route == "/" {
-		route = "none"
+	method, route, found := strings.Cut(r.Pattern, " ")
+	if !found {
+		method, route = "other", "none" // what was asked for is the caller's invention: no label for a metric
 	}
-	done := Request{Route: route, Status: rec.status, Took: time.Since(began)}
+	took := time.Since(began)
 	if s.config.Observe != nil {
-		s.config.Observe(done)
+		s.config.Observe(method, route, rec.status, took)
 	}
 	level := slog.LevelDebug
-	if done.Status >= http.StatusInternalServerError {
+	if rec.status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	if s.log.Enabled(r.Context(), level) {
-		attrs := []slog.Attr{slog.String("route", done.Route), slog.Int("status", done.Status), slog.Duration("took", done.Took)}
-		if id := r.PathValue("id"); strings.HasPrefix(id, "msg_") && len(id) < 64 {
-			attrs = append(attrs, slog.String("message_id", id))
+	if ctx := r.Context(); s.log.Enabled(ctx, level) {
+		if id, err := message.ParseID(r.PathValue("id")); err == nil {
+			ctx = telemetry.WithMessage(ctx, id)
 		}
-		s.log.LogAttrs(r.Context(), level, "request", attrs...)
+		s.log.LogAttrs(ctx, level, "request", slog.String("method", method), slog.String("route", route), slog.Int("status", rec.status), slog.Duration("took", took))
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"math/big"
 	"net/http"
 
@@ -58,9 +59,11 @@ type Credentials interface {
 	Enroll(ctx context.Context, client string, scopes ...string) (secret string, err error)
 }
 
-// Types describes the message types, in order of name.
+// Types describes the message types; message.Catalog does. Schema and Struct refuse an unknown type.
 type Types interface {
-	Types() []MessageType
+	Types() []string
+	Schema(name string) (json.RawMessage, error)
+	Struct(name string) (string, []message.Field, error)
 }
 
 // Services are what the server serves. Those that may be nil say so.

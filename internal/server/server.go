@@ -31,14 +31,8 @@ type Config struct {
 	Heartbeat        time.Duration // between two signs of life on a silent stream; 15 s
 	Timeout          time.Duration // of a request, streams excepted; 30 s
 	Log              *slog.Logger  // slog.Default
-	Observe          func(Request) // is told of each finished request, for metrics; may be nil
-}
-
-// Request is a finished request, for metrics and logs.
-type Request struct {
-	Route  string // the pattern, not the path: "PUT /v1/messages/{id}"
-	Status int
-	Took   time.Duration
+	// Observe is told of each finished request; route is the pattern, not the path. It may be nil.
+	Observe func(method, route string, status int, took time.Duration)
 }
 
 // Server serves the API. Make it with New.
