@@ -18,7 +18,7 @@ import (
 type Account interface {
 	Address() string
 	// Sign signs a digest: r, s, recovery id.
-	Sign(t *testing.T, digest []byte) []byte
+	Sign(t testing.TB, digest []byte) []byte
 }
 
 // Subject is what the suite tests, with what it needs from outside.

@@ -69,13 +69,13 @@ type account struct{ key *ecdsa.PrivateKey }
 
 func (a account) Address() string { return crypto.PubkeyToAddress(a.key.PublicKey).Hex() }
 
-func (a account) Sign(t *testing.T, digest []byte) []byte {
+func (a account) Sign(t testing.TB, digest []byte) []byte {
 	signature, err := crypto.Sign(digest, a.key)
 	must(t, err)
 	return signature
 }
 
-func newAccount(t *testing.T, c *devchain.Chain, wei int64) account {
+func newAccount(t testing.TB, c *devchain.Chain, wei int64) account {
 	t.Helper()
 	key, err := crypto.GenerateKey()
 	must(t, err)
@@ -96,7 +96,7 @@ func deploy(t *testing.T, c *devchain.Chain, code []byte) string {
 	return address
 }
 
-func mined(t *testing.T, c *devchain.Chain, hash string) {
+func mined(t testing.TB, c *devchain.Chain, hash string) {
 	t.Helper()
 	outside := oracle(t, c)
 	deadline := time.After(10 * time.Second)
@@ -113,7 +113,7 @@ func mined(t *testing.T, c *devchain.Chain, hash string) {
 	}
 }
 
-func oracle(t *testing.T, c *devchain.Chain) *ethclient.Client {
+func oracle(t testing.TB, c *devchain.Chain) *ethclient.Client {
 	t.Helper()
 	client, err := ethclient.DialContext(t.Context(), c.URL())
 	must(t, err)
@@ -141,7 +141,7 @@ func dial(t *testing.T, config evm.Config) *evm.Network {
 	return network
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -82,6 +82,7 @@ type Chain struct {
 	ipc      net.Listener
 	served   sync.WaitGroup
 
+	sealing  sync.Mutex    // one block at a time
 	quit     chan struct{} // closed to end block production
 	produced chan struct{} // closed when it has ended
 	close    func() error

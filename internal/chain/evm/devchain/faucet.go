@@ -19,7 +19,7 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// faucetGas is enough for a transfer, also to a contract that takes notes, and for deploying a contract of any legal size.
+// The gas that the faucet offers: enough for a transfer to a contract that does a little, and for deploying one of any legal size.
 const (
 	transferGas = 100_000
 	deployGas   = 10_000_000

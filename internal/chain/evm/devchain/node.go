@@ -2,6 +2,7 @@ package devchain
 
 import (
 	"math/big"
+	"strconv"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -77,6 +78,7 @@ func (c *Chain) genesis() *core.Genesis {
 	faucet := crypto.PubkeyToAddress(c.faucet.PublicKey)
 	genesis := core.DeveloperGenesisBlock(gasLimit, nil)
 	genesis.Config.ChainID = new(big.Int).SetUint64(c.config.ChainID)
+	genesis.ExtraData = []byte("aval " + strconv.FormatUint(c.config.ChainID, 10)) // or the folder would take any chain id
 	coins := new(big.Int).Mul(big.NewInt(1_000_000_000), big.NewInt(params.Ether))
 	genesis.Alloc[faucet] = types.Account{Balance: coins}
 	return genesis

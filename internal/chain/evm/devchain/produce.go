@@ -86,6 +86,8 @@ func (c *Chain) turn(empty bool) (count int, left bool, err error) {
 	if pending == 0 && !empty {
 		return 0, false, nil
 	}
+	c.sealing.Lock()
+	defer c.sealing.Unlock()
 	block, err := c.seal()
 	if err != nil {
 		return 0, pending > 0, err
@@ -93,7 +95,32 @@ func (c *Chain) turn(empty bool) (count int, left bool, err error) {
 	return len(block.Transactions()), pending > len(block.Transactions()), nil
 }
 
-// seal makes the next block. It is on stable storage before it becomes the head, and so before anyone can see it.
+// Reorg gives up the newest blocks and puts one more than as many others in their place. The transactions of the old blocks
+// are in the pool again and so in the first of the new ones: mined, but elsewhere. It is for tests of confirmation (I14).
+func (c *Chain) Reorg(depth uint64) error {
+	c.sealing.Lock()
+	defer c.sealing.Unlock()
+	chain := c.eth.BlockChain()
+	head := chain.CurrentBlock().Number.Uint64()
+	if depth >= min(head, finality) {
+		return fmt.Errorf("%d blocks cannot be given up: the chain has %d, and those %d deep are final", depth, head, finality)
+	}
+	if _, err := chain.SetCanonical(chain.GetBlockByNumber(head - depth)); err != nil {
+		return fmt.Errorf("going back %d blocks: %w", depth, err)
+	}
+	for range depth + 1 {
+		if err := c.eth.TxPool().Sync(); err != nil {
+			return fmt.Errorf("waiting for the transaction pool: %w", err)
+		}
+		if _, err := c.seal(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seal makes the next block. The block is on stable storage before it becomes the head, and so before anyone can see it.
+// The caller holds c.sealing once the producer runs.
 func (c *Chain) seal() (*types.Block, error) {
 	chain := c.eth.BlockChain()
 	head := chain.CurrentBlock()
