@@ -60,6 +60,9 @@ type API struct {
 	// The most live streams (server-sent events) open at once, over all clients.
 	MaxStreams int `yaml:"max_streams"`
 
+	// Of these, the most that one client may have open.
+	MaxClientStreams int `yaml:"max_client_streams"`
+
 	// How long a request may take, streams excepted; also how long a stop waits for the requests under way.
 	Timeout time.Duration `yaml:"timeout"`
 }
@@ -68,6 +71,9 @@ type API struct {
 type Auth struct {
 	// The URL of the OIDC issuer whose tokens are accepted, exactly as in their "iss". Empty: none but the development issuer.
 	Issuer string `yaml:"issuer"`
+
+	// The claim that holds the client's id, or the operator's name.
+	Subject string `yaml:"subject"`
 
 	// The audience that a token has to name in its "aud".
 	Audience string `yaml:"audience"`
@@ -95,27 +101,31 @@ type Chain struct {
 	// When a transaction counts as confirmed: the number of blocks from its own to the head, both included.
 	Confirmations uint64 `yaml:"confirmations"`
 
+	// The most that a transaction may offer for a unit of gas, in gwei, before Aval waits instead of sending it. 0: no limit.
+	MaxFee uint64 `yaml:"max_fee"`
+
 	// The development chain; without effect when url is set.
 	Dev DevChain `yaml:"dev"`
 }
 
 // DevChain configures the chain inside this process.
 type DevChain struct {
-	// Where its JSON-RPC listens: host:port, a loopback address. Port 0 takes a free one.
-	Listen string `yaml:"listen"`
+	// The port of its JSON-RPC, HTTP and WebSocket, on 127.0.0.1. 0 takes a free one.
+	Port int `yaml:"port"`
 
-	// The time from block to block. 0s: a block whenever there is a transaction.
+	// The least time from block to block. A block is made when transactions wait; after the last one as many empty blocks
+	// follow as confirmations need.
 	BlockTime time.Duration `yaml:"block_time"`
 }
 
 // Custody configures how the signing keys are sealed. Exactly one of key_file and passphrase is set.
 type Custody struct {
-	// The file with the key-encryption key. It must not lie in the data folder: whoever copies that folder must not have
+	// The file with the key-encryption key, readable by its owner alone; made when there is none yet. It must not lie in the data folder: whoever copies that folder must not have
 	// copied the keys. Back it up elsewhere: without it the signing keys are lost.
 	KeyFile string `yaml:"key_file"`
 
 	// Where the passphrase comes from that seals the keys instead of a key file: "prompt" asks on the terminal, "file:PATH"
-	// reads a file's first line, "env:NAME" an environment variable. Never the passphrase itself.
+	// reads a file's first line, "env:NAME" an environment variable. Never the passphrase itself, which has 8 bytes or more.
 	Passphrase string `yaml:"passphrase"`
 }
 
@@ -141,15 +151,15 @@ type Telemetry struct {
 func Default() Config {
 	return Config{
 		Data:     "aval-data",
-		API:      API{Listen: "127.0.0.1:8080", MaxBody: 256 << 10, MaxIDs: 1000, MaxStreams: 1000, Timeout: 30 * time.Second},
-		Auth:     Auth{Audience: "aval", DevIssuer: true},
+		API:      API{Listen: "127.0.0.1:8080", MaxBody: 64 << 10, MaxIDs: 1000, MaxStreams: 4096, MaxClientStreams: 32, Timeout: 30 * time.Second},
+		Auth:     Auth{Subject: "sub", Audience: "aval", DevIssuer: true},
 		Messages: Messages{IDExpiry: 24 * time.Hour},
 		Chain: Chain{
 			ID: 1337, Confirmations: 2,
-			Dev: DevChain{Listen: "127.0.0.1:8545", BlockTime: time.Second},
+			Dev: DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
 		},
 		Custody:    Custody{KeyFile: "aval.kek"},
-		Controller: Controller{InFlight: 512, Loops: 2},
+		Controller: Controller{InFlight: 1024, Loops: 2},
 		Telemetry:  Telemetry{LogLevel: "info"},
 	}
 }

@@ -51,10 +51,15 @@ func (v *violations) add(format string, args ...any) {
 }
 
 func (v *violations) api(c API) {
-	v.address("api.listen", c.Listen)
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	v.that(err == nil, "api.listen is %q: set host:port, such as 127.0.0.1:8080", c.Listen)
 	v.that(c.MaxBody >= 1<<10, "api.max_body is %d: no message would fit; set 1024 bytes or more", c.MaxBody)
 	v.that(c.MaxIDs >= 1, "api.max_ids is %d: clients could not get an id; set 1 or more", c.MaxIDs)
-	v.that(c.MaxStreams >= 0, "api.max_streams is %d: set 0 for none, or more", c.MaxStreams)
+	v.that(c.MaxStreams >= 1, "api.max_streams is %d: nobody could follow a message; set 1 or more", c.MaxStreams)
+	v.that(c.MaxClientStreams >= 1, "api.max_client_streams is %d: nobody could follow a message; set 1 or more", c.MaxClientStreams)
 	v.that(c.Timeout >= time.Second, "api.timeout is %s: set 1s or more", c.Timeout)
 }
 
@@ -63,6 +68,7 @@ func (v *violations) auth(c Auth, listen string) {
 	if c.Issuer != "" {
 		v.link("auth.issuer", c.Issuer, "https", "http")
 	}
+	v.that(c.Subject != "", "auth.subject is empty: tokens would speak for nobody; set the claim that holds the client's id, such as sub")
 	v.that(c.Audience != "", "auth.audience is empty: tokens meant for others would be accepted; set the audience of Aval's tokens, such as aval")
 	v.that(!c.DevIssuer || !reachable(listen), "auth.dev_issuer is on while api.listen is %s: anyone who reaches it would get a token; turn it off, or listen on 127.0.0.1", listen)
 }
@@ -76,10 +82,8 @@ func (v *violations) chain(c Chain) {
 		}
 		return
 	}
-	v.address("chain.dev.listen", c.Dev.Listen)
-	v.that(!reachable(c.Dev.Listen), "chain.dev.listen is %s: the development chain has no access control; listen on 127.0.0.1", c.Dev.Listen)
-	v.that(c.Dev.BlockTime >= 0, "chain.dev.block_time is %s: set 0s for a block with each transaction, or more", c.Dev.BlockTime)
-	v.that(c.Dev.BlockTime != 0 || c.Confirmations <= 1, "chain.confirmations is %d while chain.dev.block_time is 0s: no block follows the last transaction, which would never be confirmed; set confirmations to 1 or a block time", c.Confirmations)
+	v.that(c.Dev.Port >= 0 && c.Dev.Port <= 65535, "chain.dev.port is %d: set a port, or 0 for a free one", c.Dev.Port)
+	v.that(c.Dev.BlockTime > 0, "chain.dev.block_time is %s: set more than 0s, such as 100ms", c.Dev.BlockTime)
 }
 
 func (v *violations) custody(c Custody, data string) {
@@ -102,14 +106,6 @@ func (v *violations) custody(c Custody, data string) {
 func (c Custody) Source() (kind, arg string) {
 	kind, arg, _ = strings.Cut(c.Passphrase, ":")
 	return kind, arg
-}
-
-func (v *violations) address(field, s string) {
-	_, port, err := net.SplitHostPort(s)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	v.that(err == nil, "%s is %q: set host:port, such as 127.0.0.1:8080", field, s)
 }
 
 func (v *violations) link(field, s string, schemes ...string) {

@@ -20,7 +20,7 @@ type Metrics struct {
 	feederAge    prometheus.Gauge
 	commitSize   prometheus.Histogram
 	commitTime   prometheus.Histogram
-	parked       *prometheus.CounterVec
+	parked       prometheus.Counter
 	referenceLag prometheus.Gauge
 	requests     *prometheus.HistogramVec
 	rpc          *prometheus.HistogramVec
@@ -37,7 +37,7 @@ func NewMetrics() *Metrics {
 		feederAge:    gauge("aval_feeder_oldest_seconds", "How long the message that is due the longest has been due; 0 when none is."),
 		commitSize:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "aval_commit_transitions", Help: "Transitions in one durable commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
 		commitTime:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "aval_commit_seconds", Help: "Time of one durable commit, fsync included.", Buckets: fine}),
-		parked:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aval_parked_total", Help: "Messages that were parked, by the problem code of the reason."}, []string{"code"}),
+		parked:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aval_parked_total", Help: "Messages that were parked."}),
 		referenceLag: gauge("aval_reference_lag_seconds", "Age of the oldest event that Reference has not applied; 0 when it is level with Guarantee."),
 		requests:     histogram("aval_http_request_seconds", "Time of HTTP requests, by method, route and status.", fine, "method", "route", "status"),
 		rpc:          histogram("aval_chain_rpc_seconds", "Time of calls to the chain's node, by method and outcome.", fine, "method", "outcome"),
@@ -55,8 +55,8 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Step counts one run of an action for one message. The outcome is succeeded, later, or a problem code; never free text,
-// as each value is a time series.
+// Step counts one run of an action for one message. The outcome is one of a few words (succeeded,
+// failed, later), never free text, as each value is a time series.
 func (m *Metrics) Step(action, outcome string, took time.Duration) {
 	if m != nil {
 		m.steps.WithLabelValues(action, outcome).Observe(took.Seconds())
@@ -91,10 +91,10 @@ func (m *Metrics) Commit(transitions int, took time.Duration) {
 	}
 }
 
-// Parked counts a message that was parked, under the problem code of the reason.
-func (m *Metrics) Parked(code string) {
+// Parked counts a message that was parked.
+func (m *Metrics) Parked() {
 	if m != nil {
-		m.parked.WithLabelValues(code).Inc()
+		m.parked.Inc()
 	}
 }
 
@@ -112,7 +112,7 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 	}
 }
 
-// RPC counts a call to the chain's node; the outcome is ok or a problem code.
+// RPC counts a call to the chain's node; the outcome is ok or a problem code. See Network.
 func (m *Metrics) RPC(method, outcome string, took time.Duration) {
 	if m != nil {
 		m.rpc.WithLabelValues(method, outcome).Observe(took.Seconds())

@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/telemetry"
 )
 
@@ -19,7 +22,7 @@ func record(m *telemetry.Metrics) {
 	m.InFlight(-1)
 	m.Feeder(5, now.Add(-4*time.Second), now)
 	m.Commit(64, 2*time.Millisecond)
-	m.Parked("policy-denied")
+	m.Parked()
 	m.ReferenceLag(time.Second)
 	m.Request("GET", "/v1/messages/{id}", 404, time.Millisecond)
 	m.RPC("eth_getBalance", "ok", time.Millisecond)
@@ -42,7 +45,7 @@ func TestMetricsAreServed(t *testing.T) {
 		`aval_feeder_oldest_seconds 4`,
 		`aval_commit_transitions_sum 64`,
 		`aval_commit_seconds_bucket{le="0.0027"} 1`,
-		`aval_parked_total{code="policy-denied"} 1`,
+		`aval_parked_total 1`,
 		`aval_reference_lag_seconds 1`,
 		`aval_http_request_seconds_count{method="GET",route="/v1/messages/{id}",status="404"} 1`,
 		`aval_chain_rpc_seconds_count{method="eth_getBalance",outcome="ok"} 1`,
@@ -63,7 +66,7 @@ func TestMetricsAreServed(t *testing.T) {
 func TestMetricsAreNotGlobal(t *testing.T) {
 	one, other := telemetry.NewMetrics(), telemetry.NewMetrics()
 	record(one)
-	if strings.Contains(scrape(other), "policy-denied") {
+	if !strings.Contains(scrape(other), "aval_parked_total 0") {
 		t.Error("one set of metrics shows in another")
 	}
 }
@@ -85,4 +88,40 @@ func TestEverySamplesAtOnceAndThenAtIntervals(t *testing.T) {
 			t.Errorf("%d samples in 25s, %v", samples, err)
 		}
 	})
+}
+
+// network answers a call to the chain with err.
+type network struct {
+	chain.Network
+	err error
+}
+
+func (n network) Head(context.Context) (uint64, error) { return 7, n.err }
+
+func (n network) Send(_ context.Context, raw [][]byte) []error {
+	errs := make([]error, len(raw))
+	errs[len(raw)-1] = n.err
+	return errs
+}
+
+func TestNetworkMeasuresCallsAndChangesNothing(t *testing.T) {
+	m := telemetry.NewMetrics()
+	down := problem.New(problem.Unavailable, "chain-unreachable", "the node does not answer")
+	well, ill := m.Network(network{}), m.Network(network{err: down})
+	if head, err := well.Head(t.Context()); head != 7 || err != nil {
+		t.Errorf("head %d, %v", head, err)
+	}
+	if errs := ill.Send(t.Context(), make([][]byte, 2)); errs[0] != nil || !errors.Is(errs[1], down) {
+		t.Errorf("sent with %v", errs)
+	}
+	text := scrape(m)
+	for _, want := range []string{`aval_chain_rpc_seconds_count{method="head",outcome="ok"} 1`, `aval_chain_rpc_seconds_count{method="send",outcome="chain-unreachable"} 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+	var none *telemetry.Metrics
+	if bare := (network{}); none.Network(bare) != chain.Network(bare) {
+		t.Error("nil metrics should leave the network as it is")
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -74,6 +75,18 @@ func (t *Tracer) begin(ctx context.Context, name string, options ...trace.SpanSt
 		}
 		span.End()
 	}
+}
+
+// Past records a span of the message's trace that is over already; failure is a problem code or a word for it, "" for none.
+func (t *Tracer) Past(id message.ID, name string, begun time.Time, took time.Duration, failure string) {
+	if t == nil {
+		return
+	}
+	_, span := t.tracer.Start(WithMessage(context.Background(), id), name, trace.WithTimestamp(begun), trace.WithAttributes(attribute.String("message_id", string(id))))
+	if failure != "" {
+		span.SetStatus(codes.Error, failure)
+	}
+	span.End(trace.WithTimestamp(begun.Add(took)))
 }
 
 // Close sends what is still waiting to be sent.

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -30,6 +31,9 @@ func TestOneTraceForEachMessage(t *testing.T) {
 	endCall(problem.New(problem.Unavailable, "chain-unreachable", "the node at secret-access-key does not answer"))
 	endStep(errors.New("untyped"))
 
+	begun := time.Unix(1000, 0)
+	controller.Past(id, "sign", begun, time.Second, "failed")
+
 	want, err := id.UUID()
 	if err != nil {
 		t.Fatal(err)
@@ -43,8 +47,12 @@ func TestOneTraceForEachMessage(t *testing.T) {
 			t.Errorf("the failed span says %+v", span.Status)
 		}
 	}
-	if n := len(spans.GetSpans()); n != 4 {
-		t.Errorf("%d spans, want 4", n)
+	all := spans.GetSpans()
+	if len(all) != 5 {
+		t.Fatalf("%d spans, want 5", len(all))
+	}
+	if past := all[4]; !past.StartTime.Equal(begun) || past.EndTime.Sub(past.StartTime) != time.Second || past.Status.Description != "failed" {
+		t.Errorf("the past span is %+v", past)
 	}
 }
 
@@ -79,6 +87,7 @@ func TestNoEndpointNoTracer(t *testing.T) {
 	ctx, end := tracer.Message(t.Context(), id, "accept")
 	_, endSpan := tracer.Span(ctx, "inner")
 	endSpan(nil)
+	tracer.Past(id, "sign", time.Now(), 0, "")
 	end(errors.New("no"))
 	if MessageFrom(ctx) != id || tracer.Close(ctx) != nil {
 		t.Error("the nil tracer should still name the message to the log")
