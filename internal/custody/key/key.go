@@ -3,6 +3,21 @@
 // A key is used by one worker at a time, under a lease; each lease of a key has a higher fence than the one before. A lease
 // is a hint: the decision transaction checks the fence (see package signer). A key whose worker failed is quarantined with
 // the worker's name until its nonce is reconciled with the chain (I8 to I11).
+//
+// The life of a key:
+//
+//	Add ──▶ free ── Lease ──▶ leased ── Release ──▶ free
+//	                            │ its time is over, or its holder's process is gone
+//	                            ▼
+//	                       quarantined ── Reconcile ──▶ free
+//
+// A lease whose time is over is not free for the next one: its worker failed, or was stopped in the middle, and nobody
+// knows what it did. Whoever meets such a lease, a later Lease or Quarantine at start, sets the key aside with the holder
+// on record; from that moment the old lease decides nothing and releases nothing (lease-stale), even if its worker wakes
+// up. Until somebody meets it, the holder may still use and release it: being late harms nobody. Reconcile compares the
+// chain's next nonce with ours and frees the key; the next lease has a higher fence.
+//
+// What a Registry does not do: it holds no private bytes (package keystore) and assigns no nonces (package signer).
 package key
 
 import (
@@ -54,20 +69,26 @@ type Request struct {
 
 // Registry is the port to the key list and its leases.
 //
-// Durability: what returned nil is on stable storage. Ordering: the fences of a key grow strictly. Consistency: at most one
-// unexpired lease a key, least recently used first within a pool. Refusals: key-unknown, key-busy (Unavailable), key-quarantined,
-// lease-stale. Its conformance suite is keytest.
+// Durability: what returned nil is on stable storage; an error that is none of errors.go leaves the outcome unknown, and a
+// lease that may have been granted so ends up quarantined. Ordering: the fences of a key grow strictly; who waits for a key
+// gets it in order of asking. Consistency: at most one lease a key, least recently used first within a pool (then by id).
+// Refusals: those of errors.go. Fault points, ".before" and ".after" each: keys.add, keys.lease, keys.release,
+// keys.quarantine, keys.reconcile. Its conformance suite is keytest.
 type Registry interface {
-	// Add registers a key; a known id or (chain, address) is key-exists.
+	// Add registers a free key whose nonce is not known; of k it takes ID, Chain, Address and Pool. A known id or
+	// (chain, address) is key-exists.
 	Add(ctx context.Context, k Key) error
-	// Lease takes a key. It waits for a busy one until ctx ends, then says key-busy.
+	// Lease takes a key. It waits for a busy one until ctx ends, then says key-busy. A key whose lease is found expired is
+	// quarantined; key-quarantined when there is nothing to wait for.
 	Lease(ctx context.Context, r Request) (Lease, error)
 	// Release ends a lease; a stale one changes nothing and says lease-stale (I9).
 	Release(ctx context.Context, l Lease) error
-	// Quarantine sets aside every key whose lease is held by another process than the living, or has expired (I10).
+	// Quarantine sets aside every key whose lease is held by another process than the living, was granted before this one
+	// started, or has expired (I10). It gives the keys that it set aside. The process is a holder's name up to the first "/".
 	Quarantine(ctx context.Context, living string) ([]Key, error)
-	// Reconcile ends a quarantine with the chain's own view of the next nonce; a chain that is ahead of our decisions means
-	// foreign use: key-foreign-use, and it stays.
+	// Reconcile takes the chain's own view of the next nonce. Not ahead of ours, it ends a quarantine; for a key whose nonce
+	// was not known it sets it, free or leased. A chain that is or ever was ahead of our decisions means foreign use:
+	// key-foreign-use, and the key is quarantined and stays so.
 	Reconcile(ctx context.Context, id string, chainNonce uint64) error
 	// Get and List read.
 	Get(ctx context.Context, id string) (Key, error)

@@ -1,0 +1,269 @@
+package signer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/keystore"
+	"github.com/avalhq/aval/internal/fault"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Request asks for one transaction to be signed.
+type Request struct {
+	Step Step
+	Tx   chain.Unsigned
+}
+
+// Codecs finds the transaction format of a chain by its CAIP-2 id.
+type Codecs func(chain string) (chain.Codec, error)
+
+// Nonces asks a chain for an address's next nonce: how many of its transactions are mined.
+type Nonces func(ctx context.Context, chain, address string) (uint64, error)
+
+// Options of a Signer.
+type Options struct {
+	Holder  string        // names process and worker in leases, "controller-1/sign"; "" means "signer"
+	TTL     time.Duration // of a lease; 0 means 30 s. A batch that takes longer is decided once and for all or not at all
+	Workers int           // signatures at once; 0 means one a core
+	Faults  *fault.Points // nil in production; hit: signer.sign.before, signer.sign.after
+	Log     *slog.Logger  // nil logs nothing
+}
+
+// Signer signs with the keys of a registry. It is safe for concurrent use; batches of one key follow one another.
+type Signer struct {
+	registry  key.Registry
+	decisions Decisions
+	keys      keystore.Store
+	codec     Codecs
+	nonce     Nonces
+	options   Options
+}
+
+// New makes a Signer of its ports.
+func New(registry key.Registry, decisions Decisions, keys keystore.Store, codec Codecs, nonce Nonces, options Options) *Signer {
+	if options.Holder == "" {
+		options.Holder = "signer"
+	}
+	if options.TTL <= 0 {
+		options.TTL = 30 * time.Second
+	}
+	if options.Workers <= 0 {
+		options.Workers = runtime.GOMAXPROCS(0)
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return &Signer{registry, decisions, keys, codec, nonce, options}
+}
+
+// Find gives the decisions of those steps that have one. A step with a decision needs no transaction built again: Sign
+// answers it from what was decided.
+func (s *Signer) Find(ctx context.Context, steps []Step) (map[Step]Decision, error) {
+	return s.decisions.Find(ctx, steps)
+}
+
+// Sign signs each request once, with consecutive nonces of the key, in order. It answers one decision or error a request.
+// What was decided before keeps its key, transaction and bytes, whatever the request says. On an error the outcome may be
+// that the step is decided and even signed: the same request again finds out.
+func (s *Signer) Sign(ctx context.Context, keyID string, requests []Request) ([]Decision, []error) {
+	j := newJob(requests)
+	s.recall(ctx, j)
+	s.rehearse(j)
+	if todo := j.open(); len(todo) > 0 {
+		s.leased(ctx, keyID, j, todo)
+	} else {
+		s.complete(ctx, j)
+	}
+	return j.decisions, j.errs
+}
+
+// job is one call of Sign.
+type job struct {
+	requests  []Request
+	decisions []Decision
+	errs      []error
+	decided   []bool
+}
+
+func newJob(requests []Request) *job {
+	n := len(requests)
+	return &job{requests: requests, decisions: make([]Decision, n), errs: make([]error, n), decided: make([]bool, n)}
+}
+
+// open is the requests that have neither decision nor error.
+func (j *job) open() (todo []int) {
+	for i := range j.requests {
+		if !j.decided[i] && j.errs[i] == nil {
+			todo = append(todo, i)
+		}
+	}
+	return todo
+}
+
+func (j *job) steps(of []int) []Step {
+	steps := make([]Step, len(of))
+	for n, i := range of {
+		steps[n] = j.requests[i].Step
+	}
+	return steps
+}
+
+func (j *job) fail(of []int, err error) {
+	for _, i := range of {
+		j.errs[i] = err
+	}
+}
+
+// recall takes over what is decided already.
+func (s *Signer) recall(ctx context.Context, j *job) {
+	todo := j.open()
+	found, err := s.decisions.Find(ctx, j.steps(todo))
+	if err != nil {
+		j.fail(todo, fmt.Errorf("look up what was decided: %w", err))
+		return
+	}
+	for _, i := range todo {
+		if d, ok := found[j.requests[i].Step]; ok {
+			j.decisions[i], j.decided[i] = d, true
+		}
+	}
+}
+
+// rehearse refuses what could not be signed, before it takes a nonce and leaves a gap (I12).
+func (s *Signer) rehearse(j *job) {
+	for _, i := range j.open() {
+		tx := j.requests[i].Tx
+		codec, err := s.codec(tx.Chain)
+		if err == nil {
+			_, err = codec.Digest(tx, 0)
+		}
+		j.errs[i] = err
+	}
+}
+
+// leased decides and signs under a lease.
+func (s *Signer) leased(ctx context.Context, keyID string, j *job, todo []int) {
+	lease, err := s.lease(ctx, keyID)
+	if err != nil {
+		j.fail(todo, err)
+		s.complete(ctx, j)
+		return
+	}
+	defer s.release(ctx, lease)
+	s.decide(ctx, lease, j, todo)
+	s.complete(ctx, j)
+}
+
+// lease takes the key; one that is quarantined, or whose nonce is not known, is compared with the chain first (I10).
+func (s *Signer) lease(ctx context.Context, keyID string) (key.Lease, error) {
+	want := key.Request{Holder: s.options.Holder, Key: keyID, TTL: s.options.TTL}
+	lease, err := s.registry.Lease(ctx, want)
+	if errors.Is(err, key.ErrQuarantined) {
+		if err = s.reconcile(ctx, keyID); err == nil {
+			lease, err = s.registry.Lease(ctx, want)
+		}
+	}
+	if err != nil || lease.Key.Known {
+		return lease, err
+	}
+	if err := s.reconcile(ctx, keyID); err != nil {
+		s.release(ctx, lease)
+		return lease, err
+	}
+	return lease, nil
+}
+
+// reconcile compares a key's nonce with the chain's.
+func (s *Signer) reconcile(ctx context.Context, keyID string) error {
+	k, err := s.registry.Get(ctx, keyID)
+	if err != nil {
+		return err
+	}
+	nonce, err := s.nonce(ctx, k.Chain, k.Address)
+	if err != nil {
+		return fmt.Errorf("ask %s for the nonce of %s, to reconcile the key %s: %w", k.Chain, k.Address, k.ID, err)
+	}
+	if err := s.registry.Reconcile(ctx, keyID, nonce); err != nil {
+		return err
+	}
+	if k.Status == key.Quarantined {
+		s.options.Log.Info("key reconciled with its chain", "key", k.ID, "chain", k.Chain, "address", k.Address, "chain_nonce", nonce, "next_nonce", k.Nonce, "holder", k.Holder, "reason", k.Reason)
+	}
+	return nil
+}
+
+// release ends a lease even when the caller's time is over. A lease that cannot be released expires, and its key is
+// quarantined and reconciled by whoever wants it next.
+func (s *Signer) release(ctx context.Context, lease key.Lease) {
+	ctx = context.WithoutCancel(ctx)
+	err := s.registry.Release(ctx, lease)
+	if err != nil && !errors.Is(err, key.ErrStale) {
+		err = s.registry.Release(ctx, lease) // it may have been released: then this one is stale
+	}
+	if err != nil {
+		s.options.Log.Warn("lease not released", "key", lease.Key.ID, "fence", lease.Fence, "holder", lease.Holder, "error", err)
+	}
+}
+
+// decide commits the decisions of the requests that fit the lease's key.
+func (s *Signer) decide(ctx context.Context, lease key.Lease, j *job, todo []int) {
+	var fit []int
+	var txs []chain.Unsigned
+	for _, i := range todo {
+		tx, err := s.canonical(j.requests[i].Tx)
+		if err == nil {
+			err = fits(tx, lease.Key)
+		}
+		if err != nil {
+			j.errs[i] = err
+			continue
+		}
+		fit, txs = append(fit, i), append(txs, tx)
+	}
+	if len(fit) == 0 {
+		return
+	}
+	decisions, err := s.decisions.Decide(ctx, lease, j.steps(fit), txs)
+	if err == nil {
+		for n, i := range fit {
+			j.decisions[i], j.decided[i] = decisions[n], true
+		}
+		return
+	}
+	if !refused(err) {
+		s.recall(context.WithoutCancel(ctx), j) // reported as failed, and perhaps committed all the same
+	}
+	for _, i := range fit {
+		if !j.decided[i] {
+			j.errs[i] = err
+		}
+	}
+}
+
+// canonical writes the sender as the registry does.
+func (s *Signer) canonical(tx chain.Unsigned) (chain.Unsigned, error) {
+	codec, err := s.codec(tx.Chain)
+	if err != nil {
+		return tx, err
+	}
+	tx.From, err = codec.Address(tx.From)
+	return tx, err
+}
+
+// refused tells the answers that mean "not done" from those that leave it open.
+func refused(err error) bool {
+	for _, refusal := range []error{key.ErrStale, ErrUnreconciled, ErrUndecided, ErrMismatch} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return problem.KindOf(err) == problem.Invalid
+}
