@@ -18,7 +18,7 @@ import (
 type Account interface {
 	Address() string
 	// Sign signs a digest: r, s, recovery id.
-	Sign(t testing.TB, digest []byte) []byte
+	Sign(digest []byte) ([]byte, error)
 }
 
 // Subject is what the suite tests, with what it needs from outside.
@@ -213,21 +213,21 @@ func nonceUsed(t *testing.T, s Subject) {
 func foreignSignature(t *testing.T, s Subject) {
 	from, thief, to := s.Account(t, coin), s.Account(t, 0), s.Account(t, 0)
 	tx := s.build(t, []chain.Call{{From: from.Address(), To: to.Address(), Value: big.NewInt(1)}})[0]
-	_, err := s.Codec.Assemble(tx, 0, thief.Sign(t, s.digest(t, tx, 0)))
+	_, err := s.Codec.Assemble(tx, 0, signature(t, thief, s.digest(t, tx, 0)))
 	wants(t, err, "signature-invalid")
-	_, err = s.Codec.Assemble(tx, 1, from.Sign(t, s.digest(t, tx, 0)))
+	_, err = s.Codec.Assemble(tx, 1, signature(t, from, s.digest(t, tx, 0)))
 	wants(t, err, "signature-invalid")
 }
 
 func highS(t *testing.T, s Subject) {
 	from, to := s.Account(t, coin), s.Account(t, 0)
 	tx := s.build(t, []chain.Call{{From: from.Address(), To: to.Address(), Value: big.NewInt(1)}})[0]
-	signature := from.Sign(t, s.digest(t, tx, 0))
+	twin := signature(t, from, s.digest(t, tx, 0))
 	order, _ := new(big.Int).SetString("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16) // SEC 2, secp256k1
-	high := order.Sub(order, new(big.Int).SetBytes(signature[32:64]))
-	high.FillBytes(signature[32:64])
-	signature[64] ^= 1 // the twin recovers to the same address
-	_, err := s.Codec.Assemble(tx, 0, signature)
+	high := order.Sub(order, new(big.Int).SetBytes(twin[32:64]))
+	high.FillBytes(twin[32:64])
+	twin[64] ^= 1 // it recovers to the same address
+	_, err := s.Codec.Assemble(tx, 0, twin)
 	wants(t, err, "signature-invalid")
 }
 
@@ -286,7 +286,16 @@ func (s Subject) digest(t *testing.T, tx chain.Unsigned, nonce uint64) []byte {
 
 func (s Subject) sign(t *testing.T, by Account, tx chain.Unsigned, nonce uint64) chain.Signed {
 	t.Helper()
-	signed, err := s.Codec.Assemble(tx, nonce, by.Sign(t, s.digest(t, tx, nonce)))
+	signed, err := s.Codec.Assemble(tx, nonce, signature(t, by, s.digest(t, tx, nonce)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+func signature(t *testing.T, by Account, digest []byte) []byte {
+	t.Helper()
+	signed, err := by.Sign(digest)
 	if err != nil {
 		t.Fatal(err)
 	}

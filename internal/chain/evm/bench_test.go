@@ -61,7 +61,7 @@ func transferBatch(b *testing.B, network *evm.Network, key account, nonce uint64
 			b.Error(err)
 			return
 		}
-		signed, err := network.Codec().Assemble(tx, nonce+uint64(i), key.Sign(b, digest))
+		signed, err := network.Codec().Assemble(tx, nonce+uint64(i), signature(b, key, digest))
 		if err != nil {
 			b.Error(err)
 			return

@@ -69,17 +69,25 @@ type account struct{ key *ecdsa.PrivateKey }
 
 func (a account) Address() string { return crypto.PubkeyToAddress(a.key.PublicKey).Hex() }
 
-func (a account) Sign(t testing.TB, digest []byte) []byte {
-	signature, err := crypto.Sign(digest, a.key)
+func (a account) Sign(digest []byte) ([]byte, error) { return crypto.Sign(digest, a.key) }
+
+func signature(t failer, by account, digest []byte) []byte {
+	t.Helper()
+	signed, err := by.Sign(digest)
 	must(t, err)
-	return signature
+	return signed
+}
+
+func newKey(t failer) account {
+	t.Helper()
+	key, err := crypto.GenerateKey()
+	must(t, err)
+	return account{key}
 }
 
 func newAccount(t testing.TB, c *devchain.Chain, wei int64) account {
 	t.Helper()
-	key, err := crypto.GenerateKey()
-	must(t, err)
-	a := account{key}
+	a := newKey(t)
 	if wei > 0 {
 		hash, err := c.Faucet(t.Context(), a.Address(), big.NewInt(wei))
 		must(t, err)
@@ -141,7 +149,13 @@ func dial(t *testing.T, config evm.Config) *evm.Network {
 	return network
 }
 
-func must(t testing.TB, err error) {
+// failer is what tests and properties share.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func must(t failer, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
