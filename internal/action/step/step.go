@@ -78,6 +78,12 @@ func (r *Registry) Get(name string) (Action, error) {
 	return a, nil
 }
 
+// Effect tells of an action whether it is registered and has an outside effect; the machine's loader asks.
+func (r *Registry) Effect(name string) (effect, known bool) {
+	a, known := r.actions[name]
+	return a.Effect, known
+}
+
 // Names lists the registered names in order.
 func (r *Registry) Names() []string {
 	names := make([]string, 0, len(r.actions))

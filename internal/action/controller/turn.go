@@ -1,0 +1,121 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// turns takes what is ready, decides and commits it, until ctx ends.
+func (c *Controller) turns(ctx context.Context) {
+	for {
+		select {
+		case w := <-c.ready:
+			c.turn(ctx, c.gather(w))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// gather adds what else is ready, so that it is committed together.
+func (c *Controller) gather(first *work) []*work {
+	batch := []*work{first}
+	for len(batch) < c.Batch {
+		select {
+		case w := <-c.ready:
+			batch = append(batch, w)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// turn decides and commits one batch and sends each message on its way.
+func (c *Controller) turn(ctx context.Context, batch []*work) {
+	var moved []*work
+	var transitions []guarantee.Transition
+	for _, w := range batch {
+		if t, commit := c.advance(ctx, w); commit {
+			moved, transitions = append(moved, w), append(transitions, t)
+			continue
+		}
+		c.dispatch(w)
+	}
+	if len(transitions) > 0 {
+		c.commit(ctx, moved, transitions)
+	}
+}
+
+func (c *Controller) commit(ctx context.Context, moved []*work, transitions []guarantee.Transition) {
+	begun := c.Now()
+	refused, err := c.store.Commit(ctx, transitions)
+	if err != nil { // not applied, or unknown: read again what is true
+		c.trouble(ctx, "commit transitions", err)
+		c.settle(ids(moved))
+		return
+	}
+	if c.Observe.Committed != nil {
+		c.Observe.Committed(len(transitions), c.Now().Sub(begun))
+	}
+	var done []*work
+	for i, w := range moved {
+		if refused[i] != nil {
+			c.Log.Info("the message moved meanwhile and is read again", "message_id", w.rec.ID, "cause", problem.From(refused[i]).Code)
+			done = append(done, w)
+			continue
+		}
+		c.committed(w, &transitions[i])
+		if w.run == nil {
+			done = append(done, w)
+			continue
+		}
+		c.dispatch(w)
+	}
+	c.settle(ids(done))
+}
+
+// committed takes over what is now stored.
+func (c *Controller) committed(w *work, t *guarantee.Transition) {
+	w.rec.Version += int64(len(t.Entries))
+	w.rec.State, w.rec.Status, w.rec.Reason = t.State, t.Status, t.Reason
+	w.entries = nil
+	switch {
+	case t.Status == guarantee.Parked:
+		c.Log.Warn("message parked", "message_id", w.rec.ID, "state", t.State, "reason", t.Reason)
+		if c.Observe.Parked != nil {
+			c.Observe.Parked(w.rec.ID, t.Reason)
+		}
+	case t.Status.Terminal() && c.Observe.Ended != nil:
+		c.Observe.Ended(&w.rec)
+	}
+}
+
+// dispatch hands a message to the executor of its action, at once or after what an unfinished action asked for.
+func (c *Controller) dispatch(w *work) {
+	e := c.executors[w.run.Action]
+	if e == nil { // a definition that was loaded when the action was another one
+		w.event = failure(problem.New(problem.Internal, "action-unknown", "the action %s is not registered as one with an outside effect", w.run.Action))
+		c.ready <- w
+		return
+	}
+	if w.later > 0 {
+		delay := w.later
+		w.later = 0
+		time.AfterFunc(delay, func() { e.queue <- w })
+		return
+	}
+	e.queue <- w
+}
+
+func ids(batch []*work) []message.ID {
+	list := make([]message.ID, len(batch))
+	for i, w := range batch {
+		list[i] = w.rec.ID
+	}
+	return list
+}

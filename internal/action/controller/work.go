@@ -1,0 +1,197 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/machine"
+	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/expr"
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// maxOutput is the size up to which an action's answer is shown in the history.
+const maxOutput = 512
+
+// work is one message in hand.
+type work struct {
+	rec     guarantee.Record
+	def     *machine.Definition
+	place   machine.Place
+	event   machine.Event     // what happened since the last Move
+	entries []guarantee.Entry // not committed yet
+	archive bool              // the archive action has asked for it
+	note    string            // of the last outcome
+	began   time.Time         // when the action that runs now was asked for the first time
+	later   time.Duration     // what an unfinished action asked for
+	run     *machine.Run      // what to run after the commit
+	broken  error             // it cannot be worked on: park it
+}
+
+// begin takes a loaded message in hand. What is wrong with it parks it in its first turn.
+func (c *Controller) begin(ctx context.Context, rec guarantee.Record) *work {
+	w := &work{rec: rec}
+	if w.place, w.broken = machine.DecodePlace(rec.Place); w.broken == nil {
+		w.def, w.broken = c.workflows.Find(ctx, rec.Workflow)
+	}
+	return w
+}
+
+// advance decides the next transition. Steps without an outside effect are run here and chained. It gives false when there
+// is nothing to commit.
+func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transition, commit bool) {
+	if w.broken != nil {
+		return c.park(w, w.broken.Error()), true
+	}
+	for {
+		now := c.Now()
+		move := w.def.Next(w.place, w.rec.Ext, w.event, machine.Env{Now: now, Random: c.Random(), Message: w.message})
+		w.place, w.rec.Ext = move.Place, move.Ext
+		c.record(w, move.Visits, now)
+		switch {
+		case move.Done != nil:
+			return c.end(w, move.Done), true
+		case !move.Wait.IsZero():
+			return c.transition(w, guarantee.Waiting, move.Wait, ""), true
+		case w.event.Kind == machine.Later && len(move.Visits) == 0:
+			return c.unfinished(w, move.Run, now)
+		case move.Run.Effect:
+			w.run, w.began = move.Run, now
+			return c.transition(w, guarantee.Running, time.Time{}, ""), len(w.entries) > 0
+		}
+		c.inline(ctx, w, move.Run)
+	}
+}
+
+// inline runs an action without an outside effect.
+func (c *Controller) inline(ctx context.Context, w *work, run *machine.Run) {
+	action, err := c.actions.Get(run.Action)
+	if err != nil {
+		w.event = failure(err)
+		return
+	}
+	w.run, w.began = run, c.Now()
+	outcomes := c.call(ctx, action, []*work{w})
+	w.take(outcomes[0])
+}
+
+// unfinished decides how an action that is not finished goes on: in hand for a while, then from Guarantee.
+func (c *Controller) unfinished(w *work, run *machine.Run, now time.Time) (t guarantee.Transition, commit bool) {
+	if run.Effect && now.Sub(w.began) < c.Linger && !c.stopping.Load() {
+		w.run = run
+		return t, false
+	}
+	if w.rec.Status != guarantee.Waiting || len(w.entries) > 0 {
+		w.entries = append(w.entries, c.entry(w, run.State, "waiting", w.note, now))
+	}
+	w.run = nil
+	return c.transition(w, guarantee.Waiting, now.Add(w.later), ""), true
+}
+
+// message decodes the instruction for expressions.
+func (w *work) message() any {
+	body, err := expr.Decode(w.rec.Body)
+	if err != nil {
+		body = nil
+	}
+	return map[string]any{
+		"id": string(w.rec.ID), "type": w.rec.Type, "client": w.rec.Client, "chain": w.rec.Chain,
+		"signer": w.rec.Signer.Hex(), "expires": w.rec.Expires.Unix(), "body": body,
+	}
+}
+
+// take turns an action's outcome into the machine's next event.
+func (w *work) take(o step.Outcome) {
+	w.note, w.later = o.Note, o.Later
+	w.archive = w.archive || o.Archive
+	switch {
+	case o.Err != nil:
+		w.event = failure(o.Err)
+	case o.Later > 0:
+		w.event = machine.Event{Kind: machine.Later}
+	default:
+		raw := json.RawMessage("{}")
+		if o.Output != nil {
+			var err error
+			if raw, err = json.Marshal(o.Output); err != nil {
+				w.event = failure(fmt.Errorf("the answer of the action %s is not JSON: %w", w.run.Action, err))
+				return
+			}
+		}
+		w.event = machine.Event{Kind: machine.Succeeded, Output: raw}
+	}
+}
+
+func failure(err error) machine.Event {
+	p := problem.From(err)
+	return machine.Event{Kind: machine.Failed, Error: p.Code, Cause: err.Error()}
+}
+
+func (c *Controller) entry(w *work, state, event, note string, now time.Time) guarantee.Entry {
+	return guarantee.Entry{Version: w.rec.Version + int64(len(w.entries)) + 1, State: state, Event: event, By: c.Name, At: now, Note: note}
+}
+
+// record turns the machine's visits into history. The first one after an action tells what the action did.
+func (c *Controller) record(w *work, visits []machine.Visit, now time.Time) {
+	for i, v := range visits {
+		e := c.entry(w, v.State, v.What, v.Note, now)
+		if i == 0 && w.run != nil && v.State == w.run.State && w.event.Kind != machine.Fed {
+			e.Action, e.Took = w.run.Action, now.Sub(w.began)
+			if e.Note == "" {
+				e.Note = w.note
+			}
+			if out := w.event.Output; len(out) > len("{}") && len(out) <= maxOutput {
+				e.Output = out
+			}
+		}
+		w.entries = append(w.entries, e)
+	}
+	if len(visits) > 0 {
+		w.run = nil
+	}
+}
+
+func (c *Controller) transition(w *work, status guarantee.Status, due time.Time, reason string) guarantee.Transition {
+	return guarantee.Transition{
+		ID: w.rec.ID, From: w.rec.Version, Entries: w.entries, State: w.place.State, Status: status,
+		Place: w.place.Encode(), Ext: w.rec.Ext, Due: due, Reason: reason,
+	}
+}
+
+// end is the transition into the last state. What no Catch foresaw is not an end: the message is parked.
+func (c *Controller) end(w *work, done *machine.Done) guarantee.Transition {
+	w.run = nil
+	if done.Uncaught {
+		return c.parked(w, done.Error+": "+done.Cause)
+	}
+	t := c.transition(w, guarantee.Succeeded, time.Time{}, "")
+	if !done.Succeeded {
+		t.Status, t.Reason = guarantee.Failed, reason(done)
+	}
+	t.Place, t.Archive = nil, w.archive
+	return t
+}
+
+func reason(d *machine.Done) string {
+	if d.Cause == "" {
+		return d.Error
+	}
+	return d.Error + ": " + d.Cause
+}
+
+// park is the transition of a message that cannot be worked on.
+func (c *Controller) park(w *work, why string) guarantee.Transition {
+	w.run = nil
+	w.entries = append(w.entries, c.entry(w, w.rec.State, "parked", why, c.Now()))
+	t := c.transition(w, guarantee.Parked, time.Time{}, why)
+	t.State, t.Place = w.rec.State, w.rec.Place
+	return t
+}
+
+func (c *Controller) parked(w *work, why string) guarantee.Transition {
+	w.entries = append(w.entries, c.entry(w, w.place.State, "parked", "an operator can resume or replay it", c.Now()))
+	return c.transition(w, guarantee.Parked, time.Time{}, why)
+}

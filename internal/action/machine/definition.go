@@ -1,0 +1,116 @@
+package machine
+
+import (
+	"slices"
+	"time"
+)
+
+// Type of a state.
+type Type string
+
+// The types.
+const (
+	Task    Type = "Task"
+	Choice  Type = "Choice"
+	Pass    Type = "Pass"
+	Wait    Type = "Wait"
+	Succeed Type = "Succeed"
+	Fail    Type = "Fail"
+)
+
+// Definition is a loaded workflow: immutable, safe for concurrent use.
+type Definition struct {
+	Name    string // "transfer.v1"
+	Hash    string // of the source, 16 hex digits
+	Comment string
+	StartAt string
+	States  map[string]*State
+	Source  []byte // as it was loaded
+}
+
+// Ref names the definition for good: name and content hash.
+func (d *Definition) Ref() string { return d.Name + "@" + d.Hash }
+
+// Start is the place of a new message.
+func (d *Definition) Start() Place { return Place{State: d.StartAt} }
+
+// State of a workflow. Fields are set by type as the language says.
+type State struct {
+	Name      string
+	Type      Type
+	Comment   string
+	Line      int // in the source
+	Next      string
+	End       bool
+	Resource  string // Task: the action's name
+	Effect    bool   // Task: the action touches the outside
+	Timeout   time.Duration
+	Retry     []Retrier
+	Catch     []Catcher
+	Choices   []Rule
+	Default   string
+	arguments *template
+	output    *template
+	assign    *template
+	seconds   *template
+	timestamp *template
+	err       *template
+	cause     *template
+}
+
+// Retrier says when and how often a failed Task is tried again.
+type Retrier struct {
+	Errors   []string
+	Interval time.Duration // 1 s where not given
+	Max      int           // attempts beyond the first; 3 where not given
+	Backoff  float64       // 2 where not given
+	MaxDelay time.Duration // 0: none
+	Jitter   bool          // JitterStrategy FULL
+}
+
+// Catcher says where a failed Task goes on.
+type Catcher struct {
+	Errors []string
+	Next   string
+	assign *template
+	output *template
+}
+
+// Rule is one choice.
+type Rule struct {
+	Next      string
+	condition *template
+	assign    *template
+	output    *template
+}
+
+// matches tells whether an error name is among names. States.ALL does not catch what the language says cannot be caught.
+func matches(names []string, name string) bool {
+	switch {
+	case slices.Contains(names, name):
+		return true
+	case name == ErrRuntime || name == ErrDataLimit:
+		return false
+	case slices.Contains(names, ErrAll):
+		return true
+	}
+	return name != ErrTimeout && slices.Contains(names, ErrTask)
+}
+
+// delay before the nth retry, n from 0.
+func (r Retrier) delay(n int, random float64) time.Duration {
+	d := float64(r.Interval)
+	for range n {
+		d *= r.Backoff
+		if r.MaxDelay > 0 && d >= float64(r.MaxDelay) {
+			break
+		}
+	}
+	if r.MaxDelay > 0 {
+		d = min(d, float64(r.MaxDelay))
+	}
+	if r.Jitter {
+		d *= random
+	}
+	return time.Duration(min(d, float64(31*24*time.Hour)))
+}

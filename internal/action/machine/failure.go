@@ -1,0 +1,70 @@
+package machine
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// failed applies the state's Retry and Catch to an error.
+func (m *mover) failed(st *State, name, cause string) {
+	m.run, m.wait = nil, time.Time{}
+	if m.retry(st, name, cause) || m.caught(st, name, cause) {
+		return
+	}
+	m.fail(name, cause)
+}
+
+// fail ends the workflow with an error that nothing caught.
+func (m *mover) fail(name, cause string) {
+	m.visit(m.place.State, "failed", name+": "+cause)
+	m.done = &Done{Uncaught: true, Error: name, Cause: cause}
+}
+
+func (m *mover) retry(st *State, name, cause string) bool {
+	for i, r := range st.Retry {
+		if !matches(r.Errors, name) {
+			continue
+		}
+		spent := make([]int, len(st.Retry)) // never the stored slice: a Move changes no input
+		copy(spent, m.place.Spent)
+		if spent[i] >= r.Max {
+			return false
+		}
+		until := m.env.Now.Add(r.delay(spent[i], m.env.Random))
+		spent[i]++
+		m.place.Spent, m.place.Attempt, m.place.Phase, m.place.Until = spent, m.place.Attempt+1, Retry, until.UnixMicro()
+		m.wait = until
+		m.visit(st.Name, "retry", fmt.Sprintf("%s: %s; attempt %d of %d at %s", name, cause, spent[i]+1, r.Max+1, until.UTC().Format(time.RFC3339Nano)))
+		return true
+	}
+	return false
+}
+
+// errorOutput is what a Catch sees as states.errorOutput.
+type errorOutput struct {
+	Error string `json:"Error"`
+	Cause string `json:"Cause"`
+}
+
+func (m *mover) caught(st *State, name, cause string) bool {
+	for _, c := range st.Catch {
+		if !matches(c.Errors, name) {
+			continue
+		}
+		out, err := json.Marshal(errorOutput{name, cause})
+		if err != nil {
+			return false
+		}
+		sc := m.scope()
+		sc.failure = out
+		catching := *st // an error inside the Catch itself is not caught again
+		catching.Catch, catching.Retry = nil, nil
+		if m.proceed(&catching, sc, c.assign, c.output, out) {
+			m.visit(st.Name, "caught", name+": "+cause)
+			m.advance(c.Next, false)
+		}
+		return true
+	}
+	return false
+}

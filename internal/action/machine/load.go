@@ -1,0 +1,212 @@
+package machine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/avalhq/aval/internal/expr"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Actions tells of an action whether it is registered and whether it has an outside effect.
+type Actions func(name string) (effect, known bool)
+
+// Load reads a definition from YAML or JSON and checks it. The error names every mistake with its line.
+func Load(name string, source []byte, actions Actions) (*Definition, error) {
+	sum := sha256.Sum256(source)
+	d := &Definition{Name: name, Hash: hex.EncodeToString(sum[:8]), States: map[string]*State{}, Source: source}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(source, &doc); err != nil {
+		return nil, invalid(name, fmt.Errorf("it is not YAML or JSON: %w", err))
+	}
+	if len(doc.Content) != 1 {
+		return nil, invalid(name, errors.New("it is empty"))
+	}
+	env, err := expr.NewEnv(variables...)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the expressions of %s: %w", name, err)
+	}
+	l := &loader{def: d, actions: actions, env: env}
+	l.definition(doc.Content[0])
+	if len(l.mistakes) == 0 {
+		l.check()
+	}
+	if len(l.mistakes) > 0 {
+		return nil, invalid(name, errors.Join(l.mistakes...))
+	}
+	return d, nil
+}
+
+func invalid(name string, err error) error {
+	return problem.New(problem.Invalid, "workflow-invalid", "the workflow %s cannot be used: %w", name, err)
+}
+
+// loader reads a definition and gathers mistakes.
+type loader struct {
+	def      *Definition
+	actions  Actions
+	env      *expr.Env
+	mistakes []error
+}
+
+func (l *loader) mistake(n *yaml.Node, format string, args ...any) {
+	l.mistakes = append(l.mistakes, fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...)))
+}
+
+// fields calls one function a field of a mapping; fields without one are mistakes.
+func (l *loader) fields(n *yaml.Node, what string, known map[string]func(*yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		l.mistake(n, "%s must be an object", what)
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		read, ok := known[key.Value]
+		switch {
+		case seen[key.Value]:
+			l.mistake(key, "%s has the field %q twice", what, key.Value)
+		case !ok:
+			l.mistake(key, "%s does not have a field %q; it may have %s", what, key.Value, strings.Join(sorted(known), ", "))
+		default:
+			read(value)
+		}
+		seen[key.Value] = true
+	}
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (l *loader) definition(n *yaml.Node) {
+	var language string
+	l.fields(n, "a workflow", map[string]func(*yaml.Node){
+		"Comment":       l.text(&l.def.Comment),
+		"StartAt":       l.text(&l.def.StartAt),
+		"QueryLanguage": l.text(&language),
+		"Version":       func(*yaml.Node) {},
+		"States": func(n *yaml.Node) {
+			if n.Kind != yaml.MappingNode {
+				l.mistake(n, "States must be an object")
+				return
+			}
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				l.state(n.Content[i], n.Content[i+1])
+			}
+		},
+	})
+	if language != "CEL" {
+		l.mistake(n, "QueryLanguage is %q; write QueryLanguage: CEL, the one that this version reads", language)
+	}
+}
+
+func (l *loader) state(key, n *yaml.Node) {
+	st := &State{Name: key.Value, Line: key.Line}
+	if l.def.States[st.Name] != nil {
+		l.mistake(key, "there are two states %q", st.Name)
+		return
+	}
+	l.def.States[st.Name] = st
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == "Type" {
+				st.Type = Type(n.Content[i+1].Value)
+			}
+		}
+	}
+	known := map[string]func(*yaml.Node){"Type": func(*yaml.Node) {}, "Comment": l.text(&st.Comment)}
+	add := func(fields map[string]func(*yaml.Node)) {
+		for name, read := range fields {
+			known[name] = read
+		}
+	}
+	flow := map[string]func(*yaml.Node){"Next": l.text(&st.Next), "End": l.flag(&st.End), "Output": l.template(&st.output), "Assign": l.template(&st.assign)}
+	switch st.Type {
+	case Task:
+		add(flow)
+		add(l.task(st))
+	case Pass:
+		add(flow)
+	case Wait:
+		add(flow)
+		add(map[string]func(*yaml.Node){"Seconds": l.template(&st.seconds), "Timestamp": l.template(&st.timestamp)})
+	case Choice:
+		add(map[string]func(*yaml.Node){"Default": l.text(&st.Default), "Output": l.template(&st.output), "Assign": l.template(&st.assign), "Choices": l.list(func(n *yaml.Node) { l.rule(st, n) })})
+	case Succeed:
+		add(map[string]func(*yaml.Node){"Output": l.template(&st.output)})
+	case Fail:
+		add(map[string]func(*yaml.Node){"Error": l.template(&st.err), "Cause": l.template(&st.cause)})
+	default:
+		l.mistake(n, "state %q has the Type %q; this version knows Task, Choice, Pass, Wait, Succeed and Fail", st.Name, st.Type)
+		return
+	}
+	l.fields(n, fmt.Sprintf("%s state %q", st.Type, st.Name), known)
+}
+
+func (l *loader) task(st *State) map[string]func(*yaml.Node) {
+	return map[string]func(*yaml.Node){
+		"Resource":       l.text(&st.Resource),
+		"Arguments":      l.template(&st.arguments),
+		"TimeoutSeconds": l.seconds(&st.Timeout),
+		"Retry":          l.list(func(n *yaml.Node) { l.retrier(st, n) }),
+		"Catch":          l.list(func(n *yaml.Node) { l.catcher(st, n) }),
+	}
+}
+
+func (l *loader) retrier(st *State, n *yaml.Node) {
+	r := Retrier{Interval: defaultInterval, Max: defaultAttempts, Backoff: defaultBackoff}
+	var jitter string
+	l.fields(n, "a Retry of "+st.Name, map[string]func(*yaml.Node){
+		"ErrorEquals":     l.texts(&r.Errors),
+		"IntervalSeconds": l.seconds(&r.Interval),
+		"MaxAttempts":     l.whole(&r.Max),
+		"BackoffRate":     l.number(&r.Backoff),
+		"MaxDelaySeconds": l.seconds(&r.MaxDelay),
+		"JitterStrategy":  l.text(&jitter),
+		"Comment":         func(*yaml.Node) {},
+	})
+	r.Jitter = jitter == "FULL"
+	switch {
+	case len(r.Errors) == 0:
+		l.mistake(n, "a Retry of %s needs ErrorEquals", st.Name)
+	case r.Backoff < 1:
+		l.mistake(n, "the BackoffRate of a Retry of %s is under 1", st.Name)
+	case jitter != "" && jitter != "FULL" && jitter != "NONE":
+		l.mistake(n, "the JitterStrategy of a Retry of %s must be FULL or NONE", st.Name)
+	}
+	st.Retry = append(st.Retry, r)
+}
+
+func (l *loader) catcher(st *State, n *yaml.Node) {
+	var c Catcher
+	l.fields(n, "a Catch of "+st.Name, map[string]func(*yaml.Node){
+		"ErrorEquals": l.texts(&c.Errors), "Next": l.text(&c.Next), "Assign": l.template(&c.assign), "Output": l.template(&c.output), "Comment": func(*yaml.Node) {},
+	})
+	if len(c.Errors) == 0 || c.Next == "" {
+		l.mistake(n, "a Catch of %s needs ErrorEquals and Next", st.Name)
+	}
+	st.Catch = append(st.Catch, c)
+}
+
+func (l *loader) rule(st *State, n *yaml.Node) {
+	var r Rule
+	l.fields(n, "a choice of "+st.Name, map[string]func(*yaml.Node){
+		"Condition": l.template(&r.condition), "Next": l.text(&r.Next), "Assign": l.template(&r.assign), "Output": l.template(&r.output), "Comment": func(*yaml.Node) {},
+	})
+	if r.condition == nil || r.Next == "" {
+		l.mistake(n, "a choice of %s needs Condition and Next", st.Name)
+	}
+	st.Choices = append(st.Choices, r)
+}

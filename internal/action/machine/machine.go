@@ -1,0 +1,99 @@
+// Package machine is the state machine engine: it says what a message does next, and does nothing itself.
+//
+// A Definition is a workflow in the Amazon States Language (states-language.net), loaded from YAML or JSON and checked. Next
+// is a pure function: (definition, place, ext, what happened, now) → (new place, new ext, the action to run, the time to
+// wait for, or the end). It does no I/O, never reads a clock and has no randomness of its own: the same inputs give the same
+// Move on every binary. Choice and Pass states are passed through in the same call; each leaves a Visit.
+//
+// Expressions are CEL inside "{% … %}" (QueryLanguage: CEL), in the places where ASL's JSONata mode has them: Arguments,
+// Output, Assign, Condition, Seconds, Timestamp, Error, Cause. They see message (the signed instruction), vars (the ext) and
+// states.input, states.result, states.errorOutput, states.context. What Assign sets becomes part of the ext.
+//
+// Of the language this package has Task with Retry, Catch and TimeoutSeconds, Choice, Pass, Wait, Succeed and Fail. What is
+// missing is refused when a definition is loaded, never ignored.
+package machine
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Event is what happened since the last Move.
+type Event struct {
+	Kind   Kind
+	Output json.RawMessage // of Succeeded
+	Error  string          // of Failed: the error name that Retry and Catch compare
+	Cause  string          // of Failed: a sentence
+}
+
+// Kind of an event.
+type Kind uint8
+
+// The kinds.
+const (
+	Fed       Kind = iota // the message was fed: it is new, or its time has come, or it was interrupted
+	Succeeded             // the action that Run asked for has answered
+	Failed                // the action has failed
+	Later                 // the action is not finished and wants to be asked again
+)
+
+// Env is what a Move may depend on besides place and ext.
+type Env struct {
+	Now     time.Time
+	Random  float64    // in [0, 1): spreads retries whose JitterStrategy is FULL
+	Message func() any // the signed instruction, decoded for expressions; called when one needs it
+}
+
+// Move is the answer of Next. Exactly one of Run, Wait and Done is set.
+type Move struct {
+	Place  Place
+	Ext    json.RawMessage
+	Visits []Visit
+	Run    *Run
+	Wait   time.Time // nothing to do before this time
+	Done   *Done
+}
+
+// Visit is something that happened in a state, for the history.
+type Visit struct {
+	State string
+	What  string // "entered", "succeeded", "caught", "retry", "passed", "chose", "waiting", "waited", "ended"
+	Note  string
+}
+
+// Run asks for an action.
+type Run struct {
+	State     string
+	Action    string
+	Effect    bool // commit the Place before running
+	Arguments json.RawMessage
+	Attempt   int
+	Resumed   bool      // an earlier run of this attempt may have been cut off
+	Deadline  time.Time // zero: none
+}
+
+// Done is the end of a workflow.
+type Done struct {
+	Succeeded bool
+	Uncaught  bool // failed because no Catch matched: not an end that the workflow foresees
+	Error     string
+	Cause     string
+	Output    json.RawMessage
+}
+
+// The error names that the language reserves and this package gives.
+const (
+	ErrAll       = "States.ALL"
+	ErrTask      = "States.TaskFailed"
+	ErrTimeout   = "States.Timeout"
+	ErrRuntime   = "States.Runtime"
+	ErrNoChoice  = "States.NoChoiceMatched"
+	ErrQuery     = "States.QueryEvaluationError"
+	ErrDataLimit = "States.DataLimitExceeded"
+)
+
+// Limits of the language.
+const (
+	MaxData  = 256 << 10 // bytes of a state's input or output
+	MaxChain = 1000      // states passed through in one Move
+)

@@ -1,0 +1,264 @@
+package machine
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Next gives the next Move of a message that stands at p with ext, after e.
+func (d *Definition) Next(p Place, ext json.RawMessage, e Event, env Env) Move {
+	m := &mover{def: d, env: env, place: p, ext: ext}
+	m.react(e)
+	for i := 0; m.run == nil && m.done == nil && m.wait.IsZero(); i++ {
+		if i == MaxChain {
+			m.fail(ErrRuntime, fmt.Sprintf("%d states were passed without a Task or a Wait: the workflow runs in a circle", MaxChain))
+			break
+		}
+		m.enter()
+	}
+	return Move{Place: m.place, Ext: m.ext, Visits: m.visits, Run: m.run, Wait: m.wait, Done: m.done}
+}
+
+// mover carries one Move while it is made.
+type mover struct {
+	def    *Definition
+	env    Env
+	place  Place
+	ext    json.RawMessage
+	visits []Visit
+	run    *Run
+	wait   time.Time
+	done   *Done
+}
+
+func (m *mover) visit(state, what, note string) {
+	m.visits = append(m.visits, Visit{State: state, What: what, Note: note})
+}
+
+// react applies what happened to the place where the message stands.
+func (m *mover) react(e Event) {
+	st := m.def.States[m.place.State]
+	if st == nil {
+		m.fail(ErrRuntime, fmt.Sprintf("the workflow %s has no state %q", m.def.Ref(), m.place.State))
+		return
+	}
+	switch {
+	case e.Kind == Succeeded:
+		m.leave(st, e.Output, "succeeded", "")
+	case e.Kind == Failed:
+		m.failed(st, e.Error, e.Cause)
+	case e.Kind == Later && m.overdue(st):
+		m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))
+	case e.Kind == Later:
+		m.ask(st, true)
+	default:
+		m.fed(st)
+	}
+}
+
+// fed goes on where the message stands.
+func (m *mover) fed(st *State) {
+	early := m.place.Until > m.env.Now.UnixMicro()
+	switch m.place.Phase {
+	case Running:
+		if m.overdue(st) {
+			m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))
+			return
+		}
+		m.ask(st, true)
+	case Retry:
+		if early {
+			m.wait = m.place.until()
+			return
+		}
+		m.place.Entered = m.env.Now.UnixMicro()
+		m.ask(st, true)
+	case Waiting:
+		if early {
+			m.wait = m.place.until()
+			return
+		}
+		m.leave(st, nil, "waited", "")
+	}
+}
+
+func (m *mover) overdue(st *State) bool {
+	return st.Timeout > 0 && m.env.Now.UnixMicro() >= m.place.Entered+st.Timeout.Microseconds()
+}
+
+// enter begins the state where the message stands.
+func (m *mover) enter() {
+	st := m.def.States[m.place.State]
+	switch st.Type {
+	case Task:
+		m.place.Attempt, m.place.Entered = 1, m.env.Now.UnixMicro()
+		m.ask(st, false)
+		if st.Effect && len(m.visits) == 0 {
+			m.visit(st.Name, "entered", "")
+		}
+	case Pass:
+		m.leave(st, nil, "passed", "")
+	case Choice:
+		m.choose(st)
+	case Wait:
+		m.pause(st)
+	case Succeed:
+		out, ok := m.evaluate(st, st.output, m.scope())
+		if ok {
+			m.visit(st.Name, "ended", "")
+			m.done = &Done{Succeeded: true, Output: orInput(out, m.place.Input)}
+		}
+	case Fail:
+		m.end(st)
+	}
+}
+
+// ask makes the Run of the Task where the message stands.
+func (m *mover) ask(st *State, resumed bool) {
+	arguments, ok := m.evaluate(st, st.arguments, m.scope())
+	if !ok {
+		return
+	}
+	m.place.Phase, m.place.Until = Running, 0
+	m.run = &Run{State: st.Name, Action: st.Resource, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed}
+	if st.Timeout > 0 {
+		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(st.Timeout)
+	}
+}
+
+// leave ends a state that went well: result is the action's answer, nil for states without one.
+func (m *mover) leave(st *State, result json.RawMessage, what, note string) {
+	sc := m.scope()
+	sc.result = result
+	output := result
+	if output == nil {
+		output = m.place.Input
+	}
+	if m.proceed(st, sc, st.assign, st.output, output) {
+		m.visit(st.Name, what, note)
+		m.advance(st.Next, st.End)
+	}
+}
+
+// proceed evaluates Output and Assign, both seeing the ext from before, and stores them.
+func (m *mover) proceed(st *State, sc *scope, assign, output *template, otherwise json.RawMessage) bool {
+	out, ok := m.evaluate(st, output, sc)
+	if !ok {
+		return false
+	}
+	vars, ok := m.evaluate(st, assign, sc)
+	if !ok {
+		return false
+	}
+	if out == nil {
+		out = otherwise
+	}
+	if len(out) > MaxData {
+		m.failed(st, ErrDataLimit, fmt.Sprintf("the output of %s has %d bytes; %d are allowed", st.Name, len(out), MaxData))
+		return false
+	}
+	ext, err := merge(m.ext, vars)
+	if err != nil {
+		m.failed(st, ErrRuntime, err.Error())
+		return false
+	}
+	m.ext, m.place.Input = ext, out
+	return true
+}
+
+func (m *mover) advance(next string, end bool) {
+	if end {
+		m.done = &Done{Succeeded: true, Output: m.place.Input}
+		return
+	}
+	m.place = m.place.at(next, m.place.Input)
+}
+
+func (m *mover) choose(st *State) {
+	sc := m.scope()
+	for _, rule := range st.Choices {
+		value, ok := m.evaluate(st, rule.condition, sc)
+		if !ok {
+			return
+		}
+		switch string(value) {
+		case "true":
+			if m.proceed(st, sc, rule.assign, rule.output, m.place.Input) {
+				m.visit(st.Name, "chose", rule.Next)
+				m.advance(rule.Next, false)
+			}
+			return
+		case "false":
+		default:
+			m.failed(st, ErrQuery, fmt.Sprintf("a Condition of %s gave something other than true or false", st.Name))
+			return
+		}
+	}
+	if st.Default == "" {
+		m.failed(st, ErrNoChoice, fmt.Sprintf("no Condition of %s holds and it has no Default", st.Name))
+		return
+	}
+	if m.proceed(st, sc, st.assign, st.output, m.place.Input) {
+		m.visit(st.Name, "chose", st.Default)
+		m.advance(st.Default, false)
+	}
+}
+
+func (m *mover) pause(st *State) {
+	until, err := m.until(st)
+	if err != nil {
+		m.failed(st, ErrQuery, err.Error())
+		return
+	}
+	if m.done != nil {
+		return
+	}
+	m.place.Phase, m.place.Until = Waiting, until.UnixMicro()
+	m.wait = until
+	m.visit(st.Name, "waiting", "until "+until.UTC().Format(time.RFC3339Nano))
+}
+
+func (m *mover) until(st *State) (time.Time, error) {
+	sc := m.scope()
+	if st.seconds != nil {
+		var seconds int64
+		raw, ok := m.evaluate(st, st.seconds, sc)
+		if err := json.Unmarshal(raw, &seconds); ok && (err != nil || seconds < 0 || seconds > 99999999) {
+			return time.Time{}, fmt.Errorf("Seconds of %s is not a whole number from 0 to 99999999", st.Name)
+		}
+		return m.env.Now.Add(time.Duration(seconds) * time.Second), nil
+	}
+	var at time.Time
+	raw, ok := m.evaluate(st, st.timestamp, sc)
+	if err := json.Unmarshal(raw, &at); ok && err != nil {
+		return at, fmt.Errorf("Timestamp of %s is not an RFC 3339 time", st.Name)
+	}
+	return at, nil
+}
+
+func (m *mover) end(st *State) {
+	name, ok := m.text(st, st.err)
+	if !ok {
+		return
+	}
+	cause, ok := m.text(st, st.cause)
+	if !ok {
+		return
+	}
+	m.visit(st.Name, "ended", cause)
+	m.done = &Done{Error: name, Cause: cause}
+}
+
+func (m *mover) text(st *State, t *template) (string, bool) {
+	raw, ok := m.evaluate(st, t, m.scope())
+	if !ok || raw == nil {
+		return "", ok
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		m.failed(st, ErrQuery, fmt.Sprintf("Error and Cause of %s must be strings", st.Name))
+		return "", false
+	}
+	return s, true
+}

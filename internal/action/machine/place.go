@@ -1,0 +1,68 @@
+package machine
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Phase says how far a message is within its state.
+type Phase string
+
+// The phases.
+const (
+	Fresh   Phase = ""  // not entered yet
+	Running Phase = "r" // a Task whose action was asked for: with an effect, this is the intent
+	Retry   Phase = "y" // a Task that will be tried again when Until has come
+	Waiting Phase = "w" // a Wait state until Until
+)
+
+// Place is where a message stands in its workflow; what Guarantee stores with it. The encoding is JSON with a version.
+type Place struct {
+	Format  int             `json:"v"`           // of this encoding: 1
+	State   string          `json:"s"`           //
+	Phase   Phase           `json:"p,omitempty"` //
+	Input   json.RawMessage `json:"i,omitempty"` // the state's input; absent means the message's body
+	Attempt int             `json:"a,omitempty"` // of the Task: 1 at first
+	Spent   []int           `json:"n,omitempty"` // retries spent, by retrier
+	Entered int64           `json:"e,omitempty"` // Unix microseconds: when the attempt began, for its timeout
+	Until   int64           `json:"u,omitempty"` // Unix microseconds: of Retry and Waiting
+}
+
+// Encode gives the stored form.
+func (p Place) Encode() []byte {
+	p.Format = 1
+	raw, err := json.Marshal(p)
+	if err != nil { // only an invalid Input could do that, and inputs were checked when they were made
+		panic(fmt.Sprintf("encode the place of a message: %v", err))
+	}
+	return raw
+}
+
+// DecodePlace reads a stored place.
+func DecodePlace(raw []byte) (Place, error) {
+	var p Place
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return p, fmt.Errorf("the stored place of the message cannot be read: %w", err)
+	}
+	if p.Format != 1 {
+		return p, fmt.Errorf("the stored place of the message has format %d; this version reads format 1", p.Format)
+	}
+	return p, nil
+}
+
+func (p Place) until() time.Time { return time.UnixMicro(p.Until) }
+
+func (p Place) at(state string, input json.RawMessage) Place {
+	return Place{State: state, Input: input}
+}
+
+// Restart is the same state, begun anew with nothing spent: what an operator's resume does. A Task is tried again at once,
+// and knows that an effect may have happened.
+func (p Place) Restart() Place {
+	anew := Place{State: p.State, Input: p.Input, Phase: p.Phase, Attempt: p.Attempt, Until: p.Until}
+	if p.Phase == Running || p.Phase == Retry {
+		anew.Phase, anew.Until = Retry, 0
+	}
+	return anew
+}
