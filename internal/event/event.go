@@ -1,4 +1,9 @@
 // Package event carries what has happened from Guarantee to everyone who follows: Reference, live streams, later a bus.
+//
+// An Outbox holds the events durably, in the order of commits; one tail of it, Reference's Follower, feeds a Hub, and the Hub
+// hands them to whoever is listening in this process. A listener that was cut off, or comes back later, reads the outbox from
+// the last Seq that it has seen, as far as that reaches back, and subscribes again; what it then gets twice it tells by Seq.
+// The Hub keeps nothing and waits for nobody.
 package event
 
 import (
@@ -24,7 +29,8 @@ type Outbox interface {
 	Read(ctx context.Context, after int64, limit int) ([]Event, error)
 	// Trim forgets the events at or below seq.
 	Trim(ctx context.Context, seq int64) error
-	// Bounds tells the first and last seq still held; last is the newest ever written, 0 before the first.
+	// Bounds tells the first and last seq: last is the newest ever written, 0 before the first; first is the oldest still
+	// held, last+1 when none is.
 	Bounds(ctx context.Context) (first, last int64, err error)
 }
 

@@ -47,7 +47,8 @@ type Follower struct {
 	Batch int           // most events at once; 0 means 2,048
 	Pace  time.Duration // least time between two batches, so that under load they grow; 0 means 10 ms
 
-	applied int64 // last event handed on by this process; 0 before the first
+	started bool
+	applied int64 // last event handed on; once started
 	trimmed int64 // as far as this process has trimmed
 	retry   time.Duration
 }
@@ -118,10 +119,11 @@ func (f *Follower) start(ctx context.Context) (after int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the outbox's bounds: %w", err)
 	}
-	if f.applied > 0 { // what was applied and not handed on, because storing it was reported as failed, is handed on now
+	if f.started { // what was stored and not handed on, because storing it was reported as failed, is handed on now
 		position = min(position, f.applied)
 	}
 	if position <= last && first <= position+1 {
+		f.started, f.applied = true, position
 		return position, nil
 	}
 	f.Log.WarnContext(ctx, "Reference's position is not in the outbox; rebuilding from Guarantee", "position", position, "first", first, "last", last)
@@ -133,7 +135,7 @@ func (f *Follower) start(ctx context.Context) (after int64, err error) {
 	if err := f.Store.Apply(ctx, nil, last); err != nil {
 		return 0, fmt.Errorf("set Reference's position: %w", err)
 	}
-	f.applied = last
+	f.started, f.applied = true, last
 	return last, nil
 }
 

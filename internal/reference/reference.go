@@ -78,7 +78,8 @@ type Store interface {
 	Counts(ctx context.Context, client string) ([]Count, error)
 }
 
-// Repairs is the port to the same database for Verify and Rebuild; durability, consistency and suite are those of Store.
+// Repairs is the port to the same database for Verify and Rebuild. Durability, ordering and consistency are those of Store,
+// but that Replace keeps no order of versions: see mend. Its suite is referencetest.
 type Repairs interface {
 	// Walk gives rows by id, from "" until fewer than limit come.
 	Walk(ctx context.Context, after string, limit int) ([]Row, error)
@@ -90,8 +91,10 @@ type Repairs interface {
 	Recount(ctx context.Context, repair bool) (wrong int64, err error)
 }
 
-// Source is what Reference reads of Guarantee. Consistency: reads see every commit that returned before they began.
-// Its suite is part of guaranteetest.
+// Source is the port to Guarantee's messages.
+//
+// Durability: it only reads. Ordering: a message that moves into the archive during a walk is met there again, none is
+// missed. Consistency: reads see every commit that returned before they began. Its suite is referencetest.
 type Source interface {
 	// Scan walks all messages, live ones by id, then archived ones by order of archiving; from "" until next is "".
 	Scan(ctx context.Context, from string, limit int) (page []guarantee.Snapshot, next string, err error)

@@ -1,0 +1,27 @@
+package referencetest_test
+
+import (
+	"testing"
+
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/reference/referencetest"
+)
+
+func TestModel(t *testing.T) {
+	referencetest.Run(t, func(*testing.T) referencetest.Subject {
+		m := referencetest.NewModel()
+		return referencetest.Subject{Store: m, Repairs: m}
+	})
+}
+
+func TestTruth(t *testing.T) {
+	referencetest.RunSource(t, func(*testing.T) referencetest.SourceSubject {
+		g := referencetest.NewTruth()
+		for i, id := range g.Accept("cli_a", 7) {
+			if i%2 == 0 {
+				g.Move(id, "done", guarantee.Succeeded)
+			}
+		}
+		return referencetest.SourceSubject{Source: g, Want: g.All()}
+	})
+}
