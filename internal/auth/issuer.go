@@ -26,10 +26,14 @@ type Secret struct {
 	Scopes []string // the most that is granted
 }
 
-// Secrets is the port to the development issuer's credentials. Durability: what returned nil is on stable storage.
-// Put replaces; Get refuses with secret-unknown.
+// Secrets is the port to the development issuer's credentials.
+//
+// Durability: what returned nil is on stable storage. Ordering: the last Put of a client wins. Consistency: reads see every
+// write that returned before they began. Its conformance suite is authtest.
 type Secrets interface {
+	// Put adds a client's secret or replaces it.
 	Put(ctx context.Context, s Secret) error
+	// Get reads one: ErrSecretUnknown otherwise.
 	Get(ctx context.Context, client string) (Secret, error)
 }
 

@@ -113,7 +113,7 @@ func (s *Server) identify(ctx context.Context, header string) (*caller, error) {
 // active asks the register whether the client may still do anything (A22).
 func (s *Server) active(ctx context.Context, id string) (clients.Client, error) {
 	client, err := s.Clients.Get(ctx, id)
-	if err != nil && problem.KindOf(err) == problem.NotFound {
+	if errors.Is(err, clients.ErrUnknown) {
 		return client, problem.New(problem.Forbidden, "client-unregistered", "the token's subject is not a registered client; an operator has to register it")
 	}
 	if err == nil && client.Disabled {

@@ -25,8 +25,8 @@ type Chain struct {
 	Domain        message.Domain `json:"domain" doc:"The EIP-712 domain to sign messages for this chain under."`
 }
 
-// Domain is the EIP-712 domain for a chain.
-type Domain struct {
+// ChainDomain is the EIP-712 domain for a chain.
+type ChainDomain struct {
 	Chain  string         `json:"chain"`
 	Domain message.Domain `json:"domain"`
 }

@@ -85,7 +85,7 @@ func (s *Server) listClients(ctx context.Context, _ *struct{}) (*body[ClientList
 
 func (s *Server) getClient(ctx context.Context, in *byID) (*body[Client], error) {
 	if !callerOf(ctx).sees(in.ID) {
-		return nil, errClientUnknown
+		return nil, clients.ErrUnknown
 	}
 	c, err := s.Clients.Get(ctx, in.ID)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Server) getClient(ctx context.Context, in *byID) (*body[Client], error)
 }
 
 type signersInput struct {
-	byID
+	ID   string `path:"id" maxLength:"64"`
 	Body struct {
 		Signers []string `json:"signers" maxItems:"100" doc:"All of them; who is left out signs no more, at once."`
 	}
@@ -118,14 +118,11 @@ func (s *Server) enableClient(ctx context.Context, in *byID) (*body[Client], err
 }
 
 func (s *Server) changeClient(ctx context.Context, id string, change func(*clients.Client)) (*body[Client], error) {
-	s.register.Lock()
-	defer s.register.Unlock()
-	c, err := s.Clients.Get(ctx, id)
+	c, err := s.Clients.Change(ctx, id, func(c *clients.Client) error {
+		change(c)
+		return nil
+	})
 	if err != nil {
-		return nil, err
-	}
-	change(&c)
-	if err := s.Clients.Put(ctx, c); err != nil {
 		return nil, err
 	}
 	return &body[Client]{Body: viewOfClient(c)}, nil

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -97,7 +96,7 @@ func (s *Server) plain() {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(s.document) // the caller has gone: nobody is left to tell
 	})
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	s.mux.Handle("GET /healthz", orYes(s.Alive))
 	s.mux.HandleFunc("GET /readyz", s.ready)
 	if s.Metrics != nil {
 		s.mux.Handle("GET /metrics", s.Metrics)
@@ -109,26 +108,22 @@ func (s *Server) plain() {
 	s.mux.HandleFunc("/", s.miss)
 }
 
-// ready says what it waits for, by name; why is for the log.
+// ready says no from the moment that the server begins to stop, so that no more work is sent its way.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-	defer cancel()
-	answer, status := map[string]string{}, http.StatusOK
 	if s.stopping.Err() != nil {
-		answer["server"], status = "stopping", http.StatusServiceUnavailable
+		s.refuse(r.Context(), w, problem.New(problem.Unavailable, "stopping", "this process is stopping; ask another one"))
+		return
 	}
-	if s.Ready != nil {
-		for name, err := range s.Ready(ctx) {
-			answer[name] = "ready"
-			if err != nil {
-				answer[name], status = "not ready", http.StatusServiceUnavailable
-				s.log.WarnContext(ctx, "not ready", "part", name, "error", err)
-			}
-		}
+	orYes(s.Services.Ready).ServeHTTP(w, r)
+}
+
+func orYes(h http.Handler) http.Handler {
+	if h != nil {
+		return h
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer) // as above
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n")) // the prober has gone when this fails
+	})
 }
 
 // miss answers what no route matches.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,11 +27,14 @@ func (s *Server) messageRoutes() {
 	submit := operation("submit-message", http.MethodPut, "/v1/messages/{id}", "messages", "Submit a signed message", byClient)
 	submit.Description = "The body is kept byte for byte. The same bytes again get the stored message (200); other bytes under the same id are refused (409)."
 	submit.DefaultStatus = http.StatusCreated
+	submit.SkipValidateBody = true // the catalog does, on the bytes that were signed
 	submit.Responses = map[string]*huma.Response{"200": {
 		Description: "The message was submitted before.",
 		Content:     map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Message"}}},
 	}}
 	route(s, submit, s.submit)
+	submitted := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[message.Submission](), true, "")
+	s.api.OpenAPI().Paths[submit.Path].Put.RequestBody.Content["application/json"].Schema = submitted
 	route(s, operation("get-message", http.MethodGet, "/v1/messages/{id}", "messages", "Read a message", byEither), s.get)
 	route(s, operation("get-message-original", http.MethodGet, "/v1/messages/{id}/original", "messages", "Read the exact bytes that were submitted", byEither), s.original)
 	route(s, operation("get-message-history", http.MethodGet, "/v1/messages/{id}/history", "messages", "Read every step that a message has taken", byEither), s.history)
@@ -39,9 +43,9 @@ func (s *Server) messageRoutes() {
 
 // IssuedIDs is the answer to a request for ids.
 type IssuedIDs struct {
-	Client  string   `json:"client"`
-	IDs     []Issued `json:"ids"`
-	Domains []Domain `json:"domains" doc:"What typed data for each chain has to be signed under."`
+	Client  string        `json:"client"`
+	IDs     []Issued      `json:"ids"`
+	Domains []ChainDomain `json:"domains" doc:"What typed data for each chain has to be signed under."`
 }
 
 // Issued is an id that a message can be signed with until it expires.
@@ -51,13 +55,16 @@ type Issued struct {
 }
 
 type issueInput struct {
-	Body struct {
+	Body *struct { // may be left out
 		Count int `json:"count,omitempty" minimum:"1" default:"1" doc:"How many; 1000 at most unless configured otherwise."`
-	} `required:"false"`
+	}
 }
 
 func (s *Server) issue(ctx context.Context, in *issueInput) (*body[IssuedIDs], error) {
-	n := max(in.Body.Count, 1)
+	n := 1
+	if in.Body != nil {
+		n = max(in.Body.Count, 1)
+	}
 	if n > s.config.MaxIDs {
 		return nil, problem.New(problem.Unprocessable, "too-many-ids", "at most %d ids are issued at once", s.config.MaxIDs)
 	}
@@ -66,18 +73,18 @@ func (s *Server) issue(ctx context.Context, in *issueInput) (*body[IssuedIDs], e
 	if err != nil {
 		return nil, err
 	}
-	out := IssuedIDs{Client: client, IDs: make([]Issued, len(issued)), Domains: make([]Domain, len(s.config.Chains))}
+	out := IssuedIDs{Client: client, IDs: make([]Issued, len(issued)), Domains: make([]ChainDomain, len(s.config.Chains))}
 	for i, id := range issued {
 		out.IDs[i] = Issued{ID: id.ID, Expires: id.Expires.UTC()}
 	}
 	for i, c := range s.config.Chains {
-		out.Domains[i] = Domain{Chain: c.ID, Domain: c.Domain}
+		out.Domains[i] = ChainDomain{Chain: c.ID, Domain: c.Domain}
 	}
 	return &body[IssuedIDs]{Body: out}, nil
 }
 
 type submitInput struct {
-	byID
+	ID      string `path:"id" maxLength:"64"`
 	RawBody []byte `contentType:"application/json"`
 }
 

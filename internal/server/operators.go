@@ -2,21 +2,27 @@ package server
 
 import (
 	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/reference"
 )
 
 func (s *Server) operatorRoutes() {
 	route(s, acting("park-message", "/v1/messages/{id}/park", "operators", "Set a message aside, with a reason", byOperator), s.park)
 	route(s, acting("resume-message", "/v1/messages/{id}/resume", "operators", "Let a parked message go on where it stands", byOperator), s.resume)
-	route(s, acting("replay-message", "/v1/messages/{id}/replay", "operators", "Run the step that a parked message failed at again", byOperator), s.replay)
-	route(s, acting("verify-reference", "/v1/reference/verify", "operators", "Compare the read model with Guarantee", byOperator), s.verify)
-	route(s, acting("rebuild-reference", "/v1/reference/rebuild", "operators", "Mend the read model from Guarantee", byOperator), s.rebuild)
+	route(s, acting("replay-message", "/v1/messages/{id}/replay", "operators", "Let a parked message begin its workflow again", byOperator), s.replay)
+	route(s, unhurried(acting("verify-reference", "/v1/reference/verify", "operators", "Compare the read model with Guarantee", byOperator)), s.verify)
+	route(s, unhurried(acting("rebuild-reference", "/v1/reference/rebuild", "operators", "Compare, and mend the read model where it differs", byOperator)), s.rebuild)
 }
 
 type parkInput struct {
-	byID
+	ID   string `path:"id" maxLength:"64"`
 	Body struct {
 		Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"A sentence for whoever finds it parked."`
 	}
@@ -50,18 +56,30 @@ func (s *Server) act(ctx context.Context, text string, do func(id message.ID, by
 	return &body[*Message]{Body: s.view(rec)}, nil
 }
 
-func (s *Server) verify(ctx context.Context, _ *struct{}) (*body[any], error) {
+func (s *Server) verify(ctx context.Context, _ *struct{}) (*body[reference.Report], error) {
 	return s.mend(ctx, false)
 }
 
-func (s *Server) rebuild(ctx context.Context, _ *struct{}) (*body[any], error) {
+func (s *Server) rebuild(ctx context.Context, _ *struct{}) (*body[reference.Report], error) {
 	return s.mend(ctx, true)
 }
 
-func (s *Server) mend(ctx context.Context, repair bool) (*body[any], error) {
-	report, err := s.Mend(ctx, repair)
+func (s *Server) mend(ctx context.Context, repair bool) (*body[reference.Report], error) {
+	report, err := s.Mender.Verify(ctx, repair)
 	if err != nil {
 		return nil, err
 	}
-	return &body[any]{Body: report}, nil
+	return &body[reference.Report]{Body: report}, nil
+}
+
+// unhurried lets an answer come later than other requests may take: it reads everything that is stored.
+func unhurried(op huma.Operation) huma.Operation {
+	op.Middlewares = huma.Middlewares{func(hctx huma.Context, next func(huma.Context)) {
+		_, w := humago.Unwrap(hctx)
+		rc := http.NewResponseController(w)
+		_ = rc.SetReadDeadline(time.Time{}) // a writer without deadlines has none to lift
+		_ = rc.SetWriteDeadline(time.Time{})
+		next(hctx)
+	}}
+	return op
 }

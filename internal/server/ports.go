@@ -66,12 +66,17 @@ type Types interface {
 	Struct(name string) (string, []message.Field, error)
 }
 
+// Mender holds Reference to Guarantee; reference.Service does.
+type Mender interface {
+	Verify(ctx context.Context, repair bool) (reference.Report, error)
+}
+
 // Services are what the server serves. Those that may be nil say so.
 type Services struct {
 	Messages    Messages
 	Why         func(context.Context, message.ID) (any, error)
 	Queries     Queries
-	Mend        func(ctx context.Context, repair bool) (any, error) // compares Reference with Guarantee, and repairs it
+	Mender      Mender
 	Outbox      event.Outbox
 	Live        Live
 	Clients     clients.Store
@@ -80,7 +85,8 @@ type Services struct {
 	Keys        Keys
 	Types       Types
 	Tokens      auth.Verifier
-	Ready       func(context.Context) map[string]error // names what readiness depends on; nil is always ready
-	Metrics     http.Handler                           // may be nil
-	Issuer      http.Handler                           // of the development issuer; may be nil
+	Alive       http.Handler // for /healthz; nil always says yes
+	Ready       http.Handler // for /readyz; nil says yes until the server stops
+	Metrics     http.Handler // may be nil
+	Issuer      http.Handler // of the development issuer; may be nil
 }

@@ -97,8 +97,8 @@ func (s *Server) form(ctx huma.Context, _ string, v any) (any, error) {
 		Detail: "The request does not have the form that the OpenAPI document asks for.", Instance: "urn:uuid:" + uuid.NewString(),
 	}
 	for _, e := range m.Errors {
-		if e.Location == "body" && m.Status == http.StatusBadRequest {
-			e.Message = "must be JSON" // the parser's own words repeat parts of the input
+		if e.Location == "body" && (m.Status == http.StatusBadRequest || strings.HasPrefix(e.Message, "json:")) {
+			e.Message = "must be JSON of the form in the OpenAPI document" // the parser's own words repeat parts of the input
 		}
 		if strings.HasPrefix(e.Message, "unexpected") || strings.HasPrefix(e.Message, "unknown") {
 			e.Location, _, _ = strings.Cut(e.Location, ".") // the rest was made up by the caller

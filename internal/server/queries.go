@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/guarantee"
-	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/reference"
 )
 
@@ -58,15 +58,13 @@ func (s *Server) list(ctx context.Context, in *listInput) (*body[MessagePage], e
 func narrowed(ctx context.Context, asked string) (string, error) {
 	c := callerOf(ctx)
 	if asked != "" && !c.sees(asked) {
-		return "", errClientUnknown
+		return "", clients.ErrUnknown
 	}
 	if c.operator {
 		return asked, nil
 	}
 	return c.client, nil
 }
-
-var errClientUnknown = problem.New(problem.NotFound, "client-unknown", "there is no such client")
 
 // Counts is the number of messages in each state.
 type Counts struct {

@@ -13,7 +13,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -44,7 +43,6 @@ type Server struct {
 	api      huma.API
 	document []byte
 	streams  *slots
-	register sync.Mutex // serialises changes of the register: read, change, put
 
 	stopping context.Context // ends when the streams have to
 	stop     context.CancelFunc

@@ -34,8 +34,8 @@ type Step struct {
 }
 
 type followInput struct {
-	byID
-	Last int64 `header:"Last-Event-ID" minimum:"0" doc:"The version of the last entry received."`
+	ID   string `path:"id" maxLength:"64"`
+	Last int64  `header:"Last-Event-ID" minimum:"0" doc:"The version of the last entry received."`
 }
 
 func (s *Server) followMessage(ctx context.Context, in *followInput) (*huma.StreamResponse, error) {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/wallet"
 )
@@ -78,7 +79,7 @@ func (s *Server) owner(ctx context.Context, asked string) (string, error) {
 		return "", problem.New(problem.Invalid, "owner-missing", "say which client the wallet is for")
 	}
 	if !c.sees(asked) {
-		return "", errClientUnknown
+		return "", clients.ErrUnknown
 	}
 	_, err := s.Clients.Get(ctx, asked)
 	return asked, err
@@ -113,13 +114,10 @@ func (s *Server) listWallets(ctx context.Context, in *listWalletsInput) (*body[W
 // wallet reads one that the caller may see.
 func (s *Server) wallet(ctx context.Context, id string) (wallet.Wallet, error) {
 	w, err := s.Wallets.Get(ctx, id)
-	if err != nil && problem.KindOf(err) != problem.NotFound {
-		return w, err
+	if err == nil && !callerOf(ctx).sees(w.Owner) {
+		return wallet.Wallet{}, wallet.ErrUnknown
 	}
-	if err != nil || !callerOf(ctx).sees(w.Owner) {
-		return wallet.Wallet{}, problem.New(problem.NotFound, "wallet-unknown", "there is no such wallet; GET /v1/wallets lists yours")
-	}
-	return w, nil
+	return w, err
 }
 
 func (s *Server) getWallet(ctx context.Context, in *byID) (*body[Wallet], error) {
@@ -138,7 +136,7 @@ type Balance struct {
 }
 
 type balanceInput struct {
-	byID
+	ID    string `path:"id" maxLength:"64"`
 	Asset string `query:"asset" maxLength:"128" default:"native" doc:"native, or what the message types take as asset for a token."`
 }
 
