@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +65,19 @@ func (m *module) add(name string, text []byte) error {
 func (m *module) at(n ast.Node, format string, args ...any) violation {
 	p := m.fset.Position(n.Pos())
 	return violation{fmt.Sprintf("%s:%d", p.Filename, p.Line), fmt.Sprintf(format, args...)}
+}
+
+// unneeded finds exceptions, "folder" or "folder.name", that nothing in that folder needs.
+func (m *module) unneeded(exceptions map[string]string, needed map[string]bool) []violation {
+	var found []violation
+	for exception := range exceptions {
+		folder, _, _ := strings.Cut(exception, ".")
+		there := slices.ContainsFunc(m.sources, func(s *source) bool { return under(s.dir, folder) })
+		if there && !needed[exception] {
+			found = append(found, violation{exception, "is an exception that is not needed: remove it from the list in internal/archtest"})
+		}
+	}
+	return found
 }
 
 // program leaves the test files out.

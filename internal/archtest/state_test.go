@@ -8,7 +8,9 @@ import (
 )
 
 // mutable lists package-level variables that may be written to, "folder.name", with the reason.
-var mutable = map[string]string{}
+var mutable = map[string]string{
+	"internal/expr.exact": "apd takes its context by address, and does not write to it",
+}
 
 // stateful are the types and constructors of what exists to change.
 var stateful = []string{"sync.Mutex", "sync.RWMutex", "sync.Map", "sync.Once", "sync.Pool", "sync.WaitGroup", "atomic.*", "make", "new"}
@@ -83,6 +85,7 @@ func checkEnvironment(m *module) []violation {
 
 func checkGlobals(m *module) []violation {
 	var found []violation
+	needed := map[string]bool{}
 	for dir, sources := range m.packages() {
 		globals := map[string]*ast.ValueSpec{}
 		for _, s := range sources {
@@ -97,20 +100,23 @@ func checkGlobals(m *module) []violation {
 		}
 		delete(globals, "_")
 		for name, spec := range globals {
-			if _, explained := mutable[dir+"."+name]; explained {
+			what := isState(spec)
+			if what == "" {
 				continue
 			}
-			if what := isState(spec); what != "" {
-				found = append(found, m.at(spec, "the package variable %s %s", name, what))
+			if mutable[dir+"."+name] != "" {
+				needed[dir+"."+name] = true
+				continue
 			}
+			found = append(found, m.at(spec, "the package variable %s %s", name, what))
 		}
 		for _, s := range sources {
 			if !s.test {
-				found = append(found, written(m, s, globals)...)
+				found = append(found, written(m, s, globals, needed)...)
 			}
 		}
 	}
-	return found
+	return append(found, m.unneeded(mutable, needed)...)
 }
 
 // variables gives the package-level variables of a file, but for embedded files.
@@ -170,18 +176,23 @@ func dotted(e ast.Expr) string {
 	return ""
 }
 
-// written finds assignments to package variables, and addresses taken of them.
-func written(m *module, s *source, globals map[string]*ast.ValueSpec) []violation {
+// written finds assignments to package variables, and addresses taken of them; exceptions are noted as needed.
+func written(m *module, s *source, globals map[string]*ast.ValueSpec, needed map[string]bool) []violation {
 	var found []violation
 	blame := func(e ast.Expr) {
 		id := root(e)
-		if id == nil || globals[id.Name] == nil || mutable[s.dir+"."+id.Name] != "" {
+		if id == nil || globals[id.Name] == nil {
 			return
 		}
 		// The parser links names to what they declare within a file; a local of the same name links elsewhere.
-		if id.Obj == nil || id.Obj.Decl == globals[id.Name] {
-			found = append(found, m.at(e, "the package variable %s is written to, or its address taken", id.Name))
+		if id.Obj != nil && id.Obj.Decl != globals[id.Name] {
+			return
 		}
+		if mutable[s.dir+"."+id.Name] != "" {
+			needed[s.dir+"."+id.Name] = true
+			return
+		}
+		found = append(found, m.at(e, "the package variable %s is written to, or its address taken", id.Name))
 	}
 	ast.Inspect(s.syntax, func(n ast.Node) bool {
 		switch n := n.(type) {

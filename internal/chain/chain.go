@@ -65,7 +65,7 @@ type Account struct {
 
 // Network is the port to a chain's nodes. Errors are problems: chain-unreachable (Unavailable, try again),
 // chain-mismatch (the node serves another chain), insufficient-funds, execution-reverted, transaction-refused.
-// Ordering and durability are the chain's own. Batches are one round trip. Its suite is chaintest.
+// Durability, ordering and consistency are the chain's own. Batches are one round trip. Its suite is chaintest.
 type Network interface {
 	// ID is the CAIP-2 id; the first contact with the node checks it.
 	ID() string

@@ -32,7 +32,7 @@ var (
 
 // Store is the port to the register.
 //
-// Durability: what returned nil is on stable storage; after another error the outcome is unknown. Consistency: reads see
+// Durability: what returned nil is on stable storage; after another error the outcome is unknown. Ordering: none. Consistency: reads see
 // every write that returned before they began; an address signs for one client at most. What a read gives belongs to the
 // caller. Its conformance suite is clientstest.
 type Store interface {

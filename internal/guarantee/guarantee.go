@@ -135,7 +135,7 @@ type Snapshot struct {
 }
 
 // Definitions is the port to the workflow definitions that messages are pinned to: immutable, named by "name@hash".
-// Durability and consistency are those of Store. Its conformance suite is guaranteetest.
+// Durability, ordering and consistency are those of Store. Its conformance suite is guaranteetest.
 type Definitions interface {
 	// Put keeps a definition; the same reference again changes nothing.
 	Put(ctx context.Context, ref string, source []byte) error
