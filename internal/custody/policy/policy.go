@@ -1,0 +1,187 @@
+// Package policy decides who may do what, with how much.
+//
+// A policy is a list of rules, each with a name, an effect and a condition in CEL. The answer to a request:
+//
+//  1. If the condition of any deny rule holds, the request is denied, whatever the allow rules say.
+//  2. Otherwise, if the condition of any allow rule holds, it is allowed.
+//  3. Otherwise it is denied (I23).
+//
+// Within 1 and 2 rules are tried in the order of the file, and the first that decides is named in the Decision. A condition
+// that cannot be evaluated (a field that is not there, text where a number is wanted) counts against the request: a deny
+// rule denies then, an allow rule does not allow.
+//
+// Conditions see:
+//
+//	message   id, type, client, chain, body (all its fields; addresses in EIP-55 notation, bytes in lower case)
+//	client    id, name: the registered client of the message
+//	wallet    id, owner, name, chain, address; null when the message names no wallet
+//	tx        to, value (decimal digits), data, selector ("0x" and 8 digits, or ""): the transaction about to be signed,
+//	          decoded; null before it is built, and for messages without one
+//	calldata  a list of all call data in sight: the transaction's, and the body's field "data"
+//	now       unix time in seconds
+//
+// Amounts are text and compare as decimals: dec(message.body.amount) <= dec("1000000"). Package expr has the language.
+//
+// A Decision is a pure function of its Input: no clock is read and nothing remembered. Limits over a window of time would
+// need the sums in the Input; they are not here.
+package policy
+
+import (
+	"encoding/hex"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/expr"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/wallet"
+)
+
+// Effect is what a rule does when its condition holds.
+type Effect string
+
+// The effects.
+const (
+	Allow Effect = "allow"
+	Deny  Effect = "deny"
+)
+
+// DefaultDeny is what a Decision names as its rule when none decided.
+const DefaultDeny = "default-deny"
+
+// Policy is a loaded list of rules, immutable and safe for concurrent use.
+type Policy struct {
+	deny, allow []rule
+}
+
+type rule struct {
+	name   string
+	effect Effect
+	when   *expr.Program
+}
+
+// Input is a request, with all that rules may ask about.
+type Input struct {
+	Message message.Message
+	Client  clients.Client
+	Wallet  *wallet.Wallet // nil when the message names none
+	Tx      *Transaction   // nil when there is none, or not yet
+	Now     time.Time
+}
+
+// Transaction is a chain transaction as decoded from what will be signed.
+type Transaction struct {
+	To    string   // empty when it creates a contract
+	Value *big.Int // native coin; nil is 0
+	Data  []byte
+}
+
+// Decision is the answer, with the way to it.
+type Decision struct {
+	Allowed bool
+	Rule    string // the rule that decided, or DefaultDeny
+	Trace   []TraceEntry
+}
+
+// Outcome is what became of one rule.
+type Outcome string
+
+// The outcomes.
+const (
+	Held    Outcome = "held"
+	NotHeld Outcome = "not-held"
+	Failed  Outcome = "failed" // could not be evaluated
+)
+
+// TraceEntry is one rule that was tried, in order.
+type TraceEntry struct {
+	Rule    string  `json:"rule"`
+	Effect  Effect  `json:"effect"`
+	Outcome Outcome `json:"outcome"`
+	Error   string  `json:"error,omitempty"` // why it failed
+}
+
+// Decide answers a request.
+func (p *Policy) Decide(in Input) Decision {
+	d := Decision{Rule: DefaultDeny}
+	vars, err := variables(in)
+	if err != nil {
+		d.Trace = []TraceEntry{{Rule: DefaultDeny, Effect: Deny, Outcome: Failed, Error: err.Error()}}
+		return d
+	}
+	for _, r := range p.deny {
+		if d.try(r, vars) != NotHeld {
+			d.Rule = r.name
+			return d
+		}
+	}
+	for _, r := range p.allow {
+		if d.try(r, vars) == Held {
+			d.Allowed, d.Rule = true, r.name
+			return d
+		}
+	}
+	return d
+}
+
+func (d *Decision) try(r rule, vars map[string]any) Outcome {
+	entry := TraceEntry{Rule: r.name, Effect: r.effect, Outcome: NotHeld}
+	holds, err := r.when.Bool(vars)
+	switch {
+	case err != nil:
+		entry.Outcome, entry.Error = Failed, err.Error()
+	case holds:
+		entry.Outcome = Held
+	}
+	d.Trace = append(d.Trace, entry)
+	return entry.Outcome
+}
+
+// names are the variables of conditions.
+func names() []string { return []string{"message", "client", "wallet", "tx", "calldata", "now"} }
+
+func variables(in Input) (map[string]any, error) {
+	body, err := expr.Decode(in.Message.Body)
+	if err != nil {
+		return nil, err
+	}
+	vars := map[string]any{
+		"message": map[string]any{
+			"id": string(in.Message.ID), "type": in.Message.Type, "client": in.Message.Client, "chain": in.Message.Chain, "body": body,
+		},
+		"client": map[string]any{"id": in.Client.ID, "name": in.Client.Name},
+		"wallet": nil,
+		"tx":     nil,
+		"now":    in.Now.Unix(),
+	}
+	if w := in.Wallet; w != nil {
+		vars["wallet"] = map[string]any{"id": w.ID, "owner": w.Owner, "name": w.Name, "chain": w.Chain, "address": w.Address}
+	}
+	calldata := []any{}
+	if in.Tx != nil {
+		tx := decoded(in.Tx)
+		vars["tx"] = tx
+		calldata = append(calldata, tx["data"])
+	}
+	if fields, ok := body.(map[string]any); ok {
+		if data, ok := fields["data"].(string); ok && !slices.Contains(calldata, any(strings.ToLower(data))) {
+			calldata = append(calldata, strings.ToLower(data))
+		}
+	}
+	vars["calldata"] = calldata
+	return vars, nil
+}
+
+// decoded is a transaction as conditions see it.
+func decoded(tx *Transaction) map[string]any {
+	value, data, selector := "0", "0x"+hex.EncodeToString(tx.Data), ""
+	if tx.Value != nil {
+		value = tx.Value.String()
+	}
+	if len(tx.Data) >= 4 {
+		selector = data[:10]
+	}
+	return map[string]any{"to": tx.To, "value": value, "data": data, "selector": selector}
+}
