@@ -155,8 +155,14 @@ func (db *DB) Close() error {
 // Fatal gives the failure after which the file refuses writes; the process should stop.
 func (db *DB) Fatal() <-chan error { return db.fatal }
 
-// view runs a read on a connection of its own, in one snapshot when it holds several statements.
+// view runs a read on a connection of its own, in one snapshot when it holds several statements. A read that the end of
+// ctx interrupted gives ctx's error.
 func (db *DB) view(ctx context.Context, read func(*sqlite.Conn) error) (err error) {
+	defer func() {
+		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultInterrupt && ctx.Err() != nil {
+			err = fmt.Errorf("read %s: %w", db.path, ctx.Err())
+		}
+	}()
 	conn, err := db.readers.Take(ctx)
 	if err != nil {
 		return fmt.Errorf("wait for a read connection to %s: %w", db.path, err)

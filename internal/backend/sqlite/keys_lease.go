@@ -44,6 +44,14 @@ func busy(r key.Request, cause error) error {
 	return problem.New(key.ErrBusy.Kind, key.ErrBusy.Code, "%s was in use for as long as %s could wait: %w; try again later", wanted(r), r.Holder, cause)
 }
 
+// outOfTime tells the caller's own end from a failure.
+func outOfTime(ctx context.Context, r key.Request, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return busy(r, err)
+	}
+	return err
+}
+
 func wanted(r key.Request) string {
 	if r.Key != "" {
 		return "the key " + r.Key
@@ -61,7 +69,7 @@ func (k *Keys) claimFor(ctx context.Context, r key.Request) (*keyClaim, error) {
 	}
 	found, err := k.Get(ctx, r.Key)
 	if err != nil {
-		return nil, err
+		return nil, outOfTime(ctx, r, err)
 	}
 	return newKeyClaim(r.Key, poolOf(found.Chain, found.Pool)), nil
 }
@@ -99,10 +107,7 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *keyClaim) (got attempt
 		k.forget(got.lease.Key.ID, mine)
 		k.queue.freed(got.lease.Key.ID, c.pool)
 	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = busy(r, err)
-	}
-	return attempt{}, err
+	return attempt{}, outOfTime(ctx, r, err)
 }
 
 // choose finds the free key to take; when there is none it says in got why, or until when to wait.
