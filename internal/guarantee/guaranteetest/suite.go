@@ -286,4 +286,3 @@ func together(n int, do func(i int)) {
 	}
 	group.Wait()
 }
-

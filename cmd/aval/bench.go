@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// benchFlags are what all scenarios share.
+type benchFlags struct {
+	InFlight int           `help:"How many workflows are under way at once." default:"64" placeholder:"N"`
+	Count    int           `help:"Stop after so many workflows; 0 for no such bound." default:"0" placeholder:"N"`
+	Duration time.Duration `help:"Stop after this time; 0 for no such bound. Without any bound: 10s." default:"0" placeholder:"TIME"`
+	Data     string        `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
+}
+
+func (f *benchFlags) check() error {
+	if f.InFlight < 1 || f.Count < 0 || f.Duration < 0 {
+		return problem.New(problem.Invalid, "flag-invalid", "--in-flight has to be 1 or more, --count and --duration not negative")
+	}
+	if f.Count == 0 && f.Duration == 0 {
+		f.Duration = 10 * time.Second
+	}
+	return nil
+}
+
+// folder gives the folder to run in, and what takes it away afterwards.
+func (f *benchFlags) folder() (path string, remove func(), err error) {
+	if f.Data != "" {
+		return f.Data, func() {}, os.MkdirAll(f.Data, 0o700)
+	}
+	path, err = os.MkdirTemp("", "aval-bench-")
+	return path, func() { _ = os.RemoveAll(path) }, err
+}
+
+// figures are what a scenario has measured. A unit is a step for steps, a message or a transfer otherwise; latencies are of
+// whole workflows.
+type figures struct {
+	Scenario string  `json:"scenario"`
+	InFlight int     `json:"in_flight"`
+	Count    int     `json:"count"`
+	Seconds  float64 `json:"seconds"`
+	Rate     float64 `json:"rate_per_second"`
+	P50      float64 `json:"p50_ms"`
+	P95      float64 `json:"p95_ms"`
+	P99      float64 `json:"p99_ms"`
+	CPU      float64 `json:"cpu_ms_per_unit"`
+}
+
+// meter counts what ends and how long it took. At most InFlight are under way; Enter waits for a place.
+type meter struct {
+	flags  benchFlags
+	places chan struct{}
+	begun  time.Time
+	cpu    time.Duration
+	mu     sync.Mutex
+	spent  []time.Duration
+	failed int
+	stop   chan struct{}
+}
+
+func newMeter(flags benchFlags) *meter {
+	return &meter{flags: flags, places: make(chan struct{}, flags.InFlight), begun: time.Now(), cpu: cpuTime(), stop: make(chan struct{})}
+}
+
+// Enter waits for a place for the nth workflow, n from 0; it tells false when the bound is reached.
+func (m *meter) Enter(ctx context.Context, n int) bool {
+	if m.flags.Count > 0 && n >= m.flags.Count || m.flags.Duration > 0 && time.Since(m.begun) >= m.flags.Duration {
+		return false
+	}
+	select {
+	case m.places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Leave ends a workflow that began then; ok tells whether it went well.
+func (m *meter) Leave(began time.Time, ok bool) {
+	m.mu.Lock()
+	if ok {
+		m.spent = append(m.spent, time.Since(began))
+	} else {
+		m.failed++
+	}
+	m.mu.Unlock()
+	<-m.places
+}
+
+// Drain waits for those under way.
+func (m *meter) Drain(ctx context.Context) {
+	for range m.flags.InFlight {
+		select {
+		case m.places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// figures closes the books: units is how many a workflow counts for.
+func (m *meter) figures(scenario string, units int) (figures, error) {
+	seconds, cpu := time.Since(m.begun).Seconds(), cpuTime()-m.cpu
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failed > 0 {
+		return figures{}, problem.New(problem.Internal, "bench-failed", "%d of %d workflows did not end well; no figure is given", m.failed, m.failed+len(m.spent))
+	}
+	if len(m.spent) == 0 {
+		return figures{}, problem.New(problem.Internal, "bench-empty", "no workflow ended within the bound; give more time")
+	}
+	slices.Sort(m.spent)
+	at := func(q float64) float64 { return ms(m.spent[min(int(q*float64(len(m.spent))), len(m.spent)-1)]) }
+	n := len(m.spent) * units
+	return figures{
+		Scenario: scenario, InFlight: m.flags.InFlight, Count: n, Seconds: seconds, Rate: float64(n) / seconds,
+		P50: at(0.50), P95: at(0.95), P99: at(0.99), CPU: ms(cpu) / float64(n),
+	}, nil
+}
+
+// progress tells on a terminal how far it is, until the func given back is called.
+func (m *meter) progress(out *os.File) (end func()) {
+	if !term.IsTerminal(int(out.Fd())) {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(500 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				m.mu.Lock()
+				n := len(m.spent)
+				m.mu.Unlock()
+				_, _ = fmt.Fprintf(out, "\r%8d workflows in %4.0f s ", n, time.Since(m.begun).Seconds())
+			case <-done:
+				_, _ = fmt.Fprint(out, "\r\033[K")
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// cpuTime is what this process has used of all cores, the development chain and the load's own client included.
+func cpuTime() time.Duration {
+	var use syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) != nil {
+		return 0
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+func printFigures(out io.Writer, asJSON bool, f figures) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(f)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(w, "scenario\tin flight\tcount\tseconds\trate/s\tp50 ms\tp95 ms\tp99 ms\tCPU ms/unit\t")
+	_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.4f\t\n", f.Scenario, f.InFlight, f.Count, f.Seconds, f.Rate, f.P50, f.P95, f.P99, f.CPU)
+	return w.Flush()
+}

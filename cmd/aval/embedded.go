@@ -1,0 +1,394 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/controller"
+	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/action/workflow"
+	"github.com/avalhq/aval/internal/auth"
+	"github.com/avalhq/aval/internal/backend/sqlite"
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/chain/evm"
+	"github.com/avalhq/aval/internal/chain/evm/devchain"
+	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/config"
+	"github.com/avalhq/aval/internal/custody/keystore/sealed"
+	"github.com/avalhq/aval/internal/custody/policy"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/event"
+	"github.com/avalhq/aval/internal/fault"
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/lifecycle"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/reference"
+	"github.com/avalhq/aval/internal/server"
+	"github.com/avalhq/aval/internal/telemetry"
+	"github.com/avalhq/aval/internal/wallet"
+	"github.com/avalhq/aval/schemas"
+	"github.com/avalhq/aval/workflows"
+)
+
+// options are what a platform is given besides its configuration.
+type options struct {
+	passphrase []byte // of the sealed keys, when the configuration names no key file
+	faults     *fault.Points
+	log        *slog.Logger
+	actions    []step.Action     // more of them, or others under the same name: benchmarks
+	workflows  map[string]string // more definitions, by name
+}
+
+// platform is the whole of Aval in one process: SQLite behind every port, all roles, a development chain unless the
+// configuration names a node. The parts are built from the bottom up; closers run in the opposite order.
+type platform struct {
+	config   config.Config
+	options  options
+	log      *slog.Logger
+	metrics  *telemetry.Metrics
+	tracer   *telemetry.Tracer
+	install  installation
+	chainID  string // CAIP-2
+	dev      *devchain.Chain
+	network  *evm.Network
+	record   *sqlite.DB
+	mirror   *sqlite.DB
+	store    *sqlite.Guarantee
+	feeder   *sqlite.Feeder
+	outbox   *sqlite.Outbox
+	catalog  *message.Catalog
+	clients  *clients.Service
+	keys     *sqlite.Keys
+	signer   *signer.Signer
+	wallets  *wallet.Service
+	library  *workflow.Library
+	messages *guarantee.Service
+	control  *controller.Controller
+	hub      *event.Hub
+	queries  *reference.Service
+	follower *reference.Follower
+	issuer   *auth.Issuer // nil without the development issuer
+	server   *server.Server
+	listener net.Listener
+	closers  []func() error
+}
+
+// process names this process in leases and in the history.
+const process = "aval"
+
+// openPlatform builds everything and starts nothing but the development chain. What can be refused is refused here.
+func openPlatform(ctx context.Context, cfg config.Config, o options) (p *platform, err error) {
+	p = &platform{config: cfg, options: o, log: o.log, metrics: telemetry.NewMetrics(), hub: event.NewHub()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	for _, open := range []func(context.Context) error{
+		p.openFolder, p.openListener, p.openChain, p.openStorage, p.openCustody, p.openEngine, p.openReference, p.openServer,
+	} {
+		if err := open(ctx); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// Close gives everything back, last opened first.
+func (p *platform) Close() error {
+	var errs []error
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		errs = append(errs, p.closers[i]())
+	}
+	p.closers = nil
+	return errors.Join(errs...)
+}
+
+func (p *platform) closing(closer func() error) { p.closers = append(p.closers, closer) }
+
+// path is a file or folder of the data folder.
+func (p *platform) path(name string) string { return filepath.Join(p.config.Data, name) }
+
+func (p *platform) openFolder(ctx context.Context) (err error) {
+	if err := os.MkdirAll(p.config.Data, 0o700); err != nil {
+		return problem.New(problem.Unavailable, "storage-unwritable", "cannot make the data folder %s: %w", p.config.Data, err)
+	}
+	p.chainID = "eip155:" + strconv.FormatUint(p.config.Chain.ID, 10)
+	if p.install, err = openInstallation(p.config.Data, p.config.Chain.ID); err != nil {
+		return err
+	}
+	p.tracer, err = telemetry.NewTracer(ctx, string(p.config.Telemetry.OTLPEndpoint), process)
+	p.closing(func() error { return p.tracer.Close(context.WithoutCancel(ctx)) })
+	return err
+}
+
+// openListener takes the API's port before anything else is begun, so that a port in use is said at once.
+func (p *platform) openListener(context.Context) (err error) {
+	if p.listener, err = net.Listen("tcp", p.config.API.Listen); err != nil {
+		return problem.New(problem.Conflict, "port-in-use", "cannot listen on %s (%w); stop what listens there or set api.listen to another address", p.config.API.Listen, err)
+	}
+	p.closing(func() error { _ = p.listener.Close(); return nil }) // closed already when it was served
+	return nil
+}
+
+func (p *platform) openChain(ctx context.Context) (err error) {
+	url := string(p.config.Chain.URL)
+	if url == "" {
+		if err := p.openDevChain(ctx); err != nil {
+			return err
+		}
+		url = p.dev.URL()
+	}
+	p.network, err = evm.Dial(ctx, evm.Config{URL: url, ChainID: p.config.Chain.ID})
+	if err != nil {
+		return err
+	}
+	p.closing(func() error { p.network.Close(); return nil })
+	return nil
+}
+
+func (p *platform) openDevChain(ctx context.Context) (err error) {
+	c := p.config.Chain
+	p.dev, err = devchain.Start(ctx, devchain.Config{
+		Folder: p.path("chain"), ChainID: c.ID, Port: c.Dev.Port, BlockTime: c.Dev.BlockTime, Trail: max(12, int(c.Confirmations)),
+	})
+	if err != nil {
+		return err
+	}
+	p.closing(p.dev.Close)
+	return nil
+}
+
+func (p *platform) openStorage(ctx context.Context) (err error) {
+	p.record, err = sqlite.Open(ctx, p.path("aval.db"), sqlite.Options{Faults: p.options.faults})
+	if err != nil {
+		return err
+	}
+	p.closing(p.record.Close)
+	if p.mirror, err = sqlite.OpenReference(ctx, p.path("reference.db"), sqlite.Options{}); err != nil {
+		return err
+	}
+	p.closing(p.mirror.Close)
+	p.store, p.feeder, p.outbox = sqlite.NewGuarantee(p.record), sqlite.NewFeeder(p.record, time.Now), sqlite.NewOutbox(p.record)
+	p.clients = clients.NewService(sqlite.NewClients(p.record), time.Now)
+	return nil
+}
+
+func (p *platform) openCustody(ctx context.Context) error {
+	store, err := sealed.Open(sealed.Options{
+		Folder: p.path("keys"), KeyFile: p.config.Custody.KeyFile, Passphrase: p.options.passphrase, Create: true, Faults: p.options.faults,
+	})
+	if err != nil {
+		return err
+	}
+	codec := func(id string) (chain.Codec, error) {
+		ch, err := p.chains().Get(id)
+		return ch.Codec, err
+	}
+	nonce := func(ctx context.Context, id, address string) (uint64, error) {
+		account, err := p.network.Account(ctx, address)
+		return account.Nonce, err
+	}
+	p.keys = sqlite.NewKeys(p.record)
+	p.signer = signer.New(p.keys, sqlite.NewDecisions(p.record), store, codec, nonce, signer.Options{Holder: process + "/sign", Faults: p.options.faults, Log: p.log})
+	p.wallets = wallet.NewService(sqlite.NewWallets(p.record), p.signer, map[string]wallet.Chain{p.chainID: {Network: p.network, Codec: p.network.Codec()}}, time.Now)
+	return p.signer.Recover(ctx, process)
+}
+
+func (p *platform) chains() step.Chains {
+	return step.Chains{p.chainID: {Network: p.network, Codec: p.network.Codec(), Confirmations: p.config.Chain.Confirmations}}
+}
+
+func (p *platform) openEngine(ctx context.Context) (err error) {
+	if p.catalog, err = message.NewCatalog(schemas.FS()); err != nil {
+		return err
+	}
+	rules, err := p.policy()
+	if err != nil {
+		return err
+	}
+	registry, err := step.NewRegistry(p.actions(rules)...)
+	if err != nil {
+		return err
+	}
+	p.library = workflow.New(p.store, registry.Effect)
+	if err := p.loadWorkflows(ctx); err != nil {
+		return err
+	}
+	p.messages = &guarantee.Service{
+		Store: p.store, Catalog: p.catalog, Domain: p.domain, Clients: p.clients, Workflows: p.library, Now: time.Now, Expiry: p.config.Messages.IDExpiry,
+	}
+	p.control = controller.New(p.store, p.feeder, p.library, registry, controller.Config{
+		Name: process, InFlight: p.config.Controller.InFlight, Turns: p.config.Controller.Loops, Faults: p.options.faults, Log: p.log, Observe: p.observer(),
+	})
+	return nil
+}
+
+func (p *platform) policy() (*policy.Policy, error) {
+	if p.config.Policy == "" {
+		return policy.Default()
+	}
+	raw, err := os.ReadFile(p.config.Policy)
+	if err != nil {
+		return nil, problem.New(problem.Invalid, "policy-unreadable", "cannot read the policy: %w; check the field policy", err)
+	}
+	return policy.Load(raw, p.config.Policy)
+}
+
+// actions are the shipped ones; those in the options replace or extend them.
+func (p *platform) actions(rules *policy.Policy) []step.Action {
+	chains, gate := p.chains(), step.NewGate(rules, p.clients, p.wallets, time.Now)
+	all := []step.Action{
+		step.Validate(p.wallets, chains), step.Authorize(gate), step.Sign(gate, p.signer, chains), step.Send(chains, p.signer, p.options.faults),
+		step.Confirm(chains, p.signer, p.poll()), step.Record(), step.Archive(), step.Park(),
+	}
+	return append(all, p.options.actions...)
+}
+
+// poll is how often a transaction is looked up until it is confirmed.
+func (p *platform) poll() time.Duration {
+	if p.dev != nil {
+		return min(max(p.config.Chain.Dev.BlockTime/2, 50*time.Millisecond), time.Second)
+	}
+	return 2 * time.Second
+}
+
+func (p *platform) loadWorkflows(ctx context.Context) error {
+	if p.config.Workflows != "" {
+		return p.library.LoadAll(ctx, os.DirFS(p.config.Workflows))
+	}
+	if err := p.library.LoadAll(ctx, workflows.FS()); err != nil {
+		return err
+	}
+	for name, source := range p.options.workflows {
+		if err := p.library.Add(ctx, name, []byte(source)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *platform) domain(chainID string) (message.Domain, error) {
+	if chainID != p.chainID {
+		return message.Domain{}, problem.New(problem.Invalid, "chain-unknown", "this installation serves %s only", p.chainID)
+	}
+	return p.install.domain(), nil
+}
+
+func (p *platform) openReference(context.Context) error {
+	mirror := sqlite.NewReference(p.mirror)
+	p.queries = &reference.Service{Source: p.store, Store: mirror, Repairs: mirror, Outbox: p.outbox}
+	p.follower = &reference.Follower{
+		Outbox: p.outbox, Source: p.store, Store: mirror, Repairs: mirror, Hub: p.hub, Log: p.log,
+		Observe: func(lag reference.Lag) { p.metrics.ReferenceLag(lag.Age) },
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then stops in the opposite order: first the API, last what it relies on.
+func (p *platform) Run(ctx context.Context) error {
+	var group lifecycle.Group
+	group.Add("storage", func(ctx context.Context) error {
+		select {
+		case err := <-p.record.Fatal():
+			return err
+		case err := <-p.mirror.Fatal():
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	group.Add("hub", p.hub.Run)
+	group.Add("reference", p.follower.Run)
+	group.Add("controller", p.control.Run)
+	group.Add("gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.gauge) })
+	group.Add("api", func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) })
+	return group.Run(ctx)
+}
+
+func (p *platform) gauge(ctx context.Context) {
+	p.metrics.InFlight(p.control.InHand())
+	if depth, err := p.feeder.Depth(ctx); err == nil {
+		p.metrics.Feeder(depth.Due, depth.Oldest, time.Now())
+	}
+}
+
+func (p *platform) observer() controller.Observer {
+	return controller.Observer{
+		Step: func(id message.ID, state, action, outcome string, begun time.Time, took time.Duration) {
+			p.metrics.Step(action, outcome, took)
+		},
+		Committed: p.metrics.Commit,
+		Parked:    func(id message.ID, reason string) { p.metrics.Parked("parked") },
+	}
+}
+
+// url is the address of the API.
+func (p *platform) url() string { return fmt.Sprintf("http://%s", p.listener.Addr()) }
+
+func (p *platform) openServer(ctx context.Context) error {
+	tokens, issuer, err := p.tokens()
+	if err != nil {
+		return err
+	}
+	services := server.Services{
+		Messages: p.messages, Why: p.why, Queries: p.queries, Outbox: p.outbox, Live: p.hub, Clients: sqlite.NewClients(p.record),
+		Mend:    func(ctx context.Context, repair bool) (any, error) { return p.queries.Verify(ctx, repair) },
+		Wallets: p.wallets, Keys: releaser{p}, Types: p.catalog, Tokens: tokens, Ready: p.ready, Metrics: p.metrics.Handler(),
+	}
+	if issuer != nil {
+		services.Credentials, services.Issuer = issuer, issuer.Handler()
+	}
+	p.server, err = server.New(server.Config{
+		Version: version(), Chains: p.served(), MaxBody: p.config.API.MaxBody, MaxIDs: p.config.API.MaxIDs, MaxStreams: p.config.API.MaxStreams,
+		Timeout: p.config.API.Timeout, Log: p.log, Observe: p.metrics.Request,
+	}, services)
+	return err
+}
+
+func (p *platform) served() []server.Chain {
+	ch := server.Chain{ID: p.chainID, Name: "chain " + strconv.FormatUint(p.config.Chain.ID, 10), Confirmations: p.config.Chain.Confirmations, Domain: p.install.domain()}
+	if p.dev != nil {
+		ch.Name, ch.RPC = "development chain", p.dev.URL()
+	}
+	return []server.Chain{ch}
+}
+
+// tokens verifies bearer tokens of the configured issuer and of the built-in one.
+func (p *platform) tokens() (auth.Verifier, *auth.Issuer, error) {
+	issuers := auth.Issuers{}
+	if p.config.Auth.DevIssuer {
+		key, err := auth.LoadSigningKey(p.path("issuer.pem"))
+		if err != nil {
+			return nil, nil, err
+		}
+		p.issuer = auth.NewIssuer(p.url(), p.config.Auth.Audience, key, sqlite.NewSecrets(p.record))
+		if issuers[p.issuer.URL], err = auth.New(auth.Config{Issuer: p.issuer.URL, Audience: p.config.Auth.Audience}, p.issuer.Keys()); err != nil {
+			return nil, nil, err
+		}
+	}
+	if outside := p.config.Auth.Issuer; outside != "" {
+		verifier, err := auth.New(auth.Config{Issuer: outside, Audience: p.config.Auth.Audience}, auth.Discover(outside, http.DefaultClient))
+		if err != nil {
+			return nil, nil, err
+		}
+		issuers[outside] = verifier
+	}
+	return issuers, p.issuer, nil
+}
+
+// ready asks what the process depends on.
+func (p *platform) ready(ctx context.Context) map[string]error {
+	_, chainErr := p.network.Head(ctx)
+	_, storeErr := p.feeder.Depth(ctx)
+	return map[string]error{"chain": chainErr, "storage": storeErr}
+}

@@ -1,0 +1,68 @@
+package step
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/policy"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Gate asks the policy about a message, with what is true now: who the client is, whose wallet it is, what would be signed.
+type Gate struct {
+	policy  *policy.Policy
+	clients Clients
+	wallets Wallets
+	now     func() time.Time
+}
+
+// NewGate uses the policy; now is given to its rules.
+func NewGate(p *policy.Policy, clients Clients, wallets Wallets, now func() time.Time) *Gate {
+	return &Gate{p, clients, wallets, now}
+}
+
+// Allow gives the name of the rule that allows the message, or policy-denied, or client-disabled. tx is nil before there is
+// a transaction.
+func (g *Gate) Allow(ctx context.Context, task Task, tx *chain.Unsigned) (rule string, err error) {
+	rec := task.Record
+	who, err := g.clients.Get(ctx, rec.Client)
+	if err != nil {
+		return "", err
+	}
+	if who.Disabled {
+		return "", problem.New(problem.Forbidden, "client-disabled", "client %s was disabled after it had sent the message", rec.Client)
+	}
+	in := policy.Input{Message: rec.Message, Client: who, Now: g.now()}
+	var order struct {
+		Wallet string `json:"wallet"`
+	}
+	if err := json.Unmarshal(rec.Body, &order); err == nil && order.Wallet != "" {
+		w, err := g.wallets.Get(ctx, order.Wallet)
+		if err != nil {
+			return "", err
+		}
+		in.Wallet = &w
+	}
+	if tx != nil {
+		in.Tx = &policy.Transaction{To: tx.To, Value: tx.Value, Data: tx.Data}
+	}
+	decision := g.policy.Decide(in)
+	if !decision.Allowed {
+		return "", problem.New(problem.Forbidden, "policy-denied", "the policy denies this %s: rule %s decided", rec.Type, decision.Rule)
+	}
+	return decision.Rule, nil
+}
+
+// Authorize lets a message through that the policy allows; the rule that decided goes into the history.
+func Authorize(gate *Gate) Action {
+	return Action{Name: "authorize", Run: func(ctx context.Context, tasks []Task) []Outcome {
+		out := make([]Outcome, len(tasks))
+		for i, task := range tasks {
+			rule, err := gate.Allow(ctx, task, nil)
+			out[i] = Outcome{Output: map[string]string{"rule": rule}, Note: "rule: " + rule, Err: err}
+		}
+		return out
+	}}
+}

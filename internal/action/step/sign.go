@@ -1,0 +1,150 @@
+package step
+
+import (
+	"context"
+	"sync"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/wallet"
+)
+
+// Signer decides and signs, once for each step.
+type Signer interface {
+	Decisions
+	Sign(ctx context.Context, keyID string, requests []signer.Request) ([]signer.Decision, []error)
+}
+
+// Sign builds the transaction that an order asks for, has the policy decide once more on exactly what would be signed
+// (I23), and has it signed with the wallet's key. A step that is signed already answers with what it signed (I13).
+func Sign(gate *Gate, keys Signer, chains Chains) Action {
+	s := signing{gate, keys, chains}
+	return Action{Name: "sign", Effect: true, Batch: 128, Parallel: 4, Run: s.run}
+}
+
+type signing struct {
+	gate   *Gate
+	keys   Signer
+	chains Chains
+}
+
+// draft is a task on its way to a signature.
+type draft struct {
+	index  int
+	wallet wallet.Wallet
+	call   chain.Call
+	tx     chain.Unsigned
+}
+
+func (s signing) run(ctx context.Context, tasks []Task) []Outcome {
+	out := make([]Outcome, len(tasks))
+	steps := make([]signer.Step, len(tasks))
+	for i, t := range tasks {
+		steps[i] = signer.Step{Message: t.Record.ID, State: t.State}
+	}
+	decided, err := s.keys.Find(ctx, steps)
+	if err != nil {
+		failAll(out, indexes(len(tasks)), err)
+		return out
+	}
+	byKey := map[string][]*draft{}
+	for id, which := range byChain(tasks) {
+		ch, err := s.chains.Get(id)
+		if err != nil {
+			failAll(out, which, err)
+			continue
+		}
+		for _, d := range s.drafts(ctx, ch, tasks, which, decided, out) {
+			byKey[d.wallet.Key] = append(byKey[d.wallet.Key], d)
+		}
+	}
+	var keys sync.WaitGroup
+	for id, drafts := range byKey {
+		keys.Go(func() { s.sign(ctx, id, drafts, steps, out) })
+	}
+	keys.Wait()
+	return out
+}
+
+// drafts makes the transactions of one chain's tasks; those that were decided before keep theirs.
+func (s signing) drafts(ctx context.Context, ch Chain, tasks []Task, which []int, decided map[signer.Step]signer.Decision, out []Outcome) []*draft {
+	var ready, fresh []*draft
+	for _, i := range which {
+		d, err := s.draft(ctx, ch, tasks[i], i)
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		if old, ok := decided[signer.Step{Message: tasks[i].Record.ID, State: tasks[i].State}]; ok {
+			d.tx = old.Tx
+			ready = append(ready, d)
+			continue
+		}
+		fresh = append(fresh, d)
+	}
+	return append(ready, s.build(ctx, ch, tasks, fresh, out)...)
+}
+
+func (s signing) draft(ctx context.Context, ch Chain, task Task, index int) (*draft, error) {
+	o, err := readOrder(task)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.gate.wallets.Get(ctx, o.Wallet)
+	if err != nil {
+		return nil, err
+	}
+	call, err := o.call(ch.Codec, w.Address)
+	return &draft{index: index, wallet: w, call: call}, err
+}
+
+// build completes transactions in one round trip and lets through what the policy allows.
+func (s signing) build(ctx context.Context, ch Chain, tasks []Task, fresh []*draft, out []Outcome) []*draft {
+	if len(fresh) == 0 {
+		return nil
+	}
+	calls := make([]chain.Call, len(fresh))
+	for k, d := range fresh {
+		calls[k] = d.call
+	}
+	var ready []*draft
+	txs, errs := ch.Network.Build(ctx, calls)
+	for k, d := range fresh {
+		err := errs[k]
+		if err == nil {
+			d.tx = txs[k]
+			_, err = s.gate.Allow(ctx, tasks[d.index], &d.tx)
+		}
+		if err != nil {
+			out[d.index].Err = err
+			continue
+		}
+		ready = append(ready, d)
+	}
+	return ready
+}
+
+func (s signing) sign(ctx context.Context, keyID string, drafts []*draft, steps []signer.Step, out []Outcome) {
+	requests := make([]signer.Request, len(drafts))
+	for k, d := range drafts {
+		requests[k] = signer.Request{Step: steps[d.index], Tx: d.tx}
+	}
+	decisions, errs := s.keys.Sign(ctx, keyID, requests)
+	for k, d := range drafts {
+		if errs[k] != nil {
+			out[d.index].Err = errs[k]
+			continue
+		}
+		signed := decisions[k]
+		tx := transaction{State: signed.Step.State, Chain: signed.Chain, From: signed.Tx.From, Nonce: signed.Nonce, Hash: signed.Signed.Hash}
+		out[d.index] = Outcome{Output: tx, Note: tx.String()}
+	}
+}
+
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
