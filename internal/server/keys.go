@@ -61,6 +61,9 @@ func (s *Server) listKeys(ctx context.Context, _ *struct{}) (*body[KeyList], err
 
 func (s *Server) reconcile(ctx context.Context, in *byID) (*body[Key], error) {
 	k, err := s.Keys.Get(ctx, in.ID)
+	if err != nil && problem.KindOf(err) == problem.NotFound {
+		return nil, problem.New(problem.NotFound, "key-unknown", "there is no such key; GET /v1/keys lists them")
+	}
 	if err != nil {
 		return nil, err
 	}
