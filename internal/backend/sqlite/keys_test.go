@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/avalhq/aval/internal/backend/sqlite"
+	backend "github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/key/keytest"
 	"github.com/avalhq/aval/internal/fault"
@@ -23,10 +23,10 @@ func newRecord(t testing.TB) *record {
 	return r
 }
 
-func (r *record) open(t testing.TB) *sqlite.DB {
+func (r *record) open(t testing.TB) *backend.DB {
 	t.Helper()
 	r.close()
-	db, err := sqlite.Open(t.Context(), r.path, sqlite.Options{Faults: r.faults})
+	db, err := backend.Open(t.Context(), r.path, backend.Options{Faults: r.faults})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +41,6 @@ func (r *record) open(t testing.TB) *sqlite.DB {
 func TestKeys(t *testing.T) {
 	keytest.Run(t, func(t testing.TB) keytest.Harness {
 		r := newRecord(t)
-		return keytest.Harness{Faults: r.faults, Open: func(t testing.TB) key.Registry { return sqlite.NewKeys(r.open(t)) }}
+		return keytest.Harness{Faults: r.faults, Open: func(t testing.TB) key.Registry { return backend.NewKeys(r.open(t)) }}
 	})
 }

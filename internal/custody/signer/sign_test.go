@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -143,6 +144,14 @@ func steps(rs []signer.Request) []signer.Step {
 	return out
 }
 
+func transactions(rs ...signer.Request) []chain.Unsigned {
+	out := make([]chain.Unsigned, len(rs))
+	for i, r := range rs {
+		out[i] = r.Tx
+	}
+	return out
+}
+
 // sign signs and fails the test on any error.
 func (r *room) sign(t testing.TB, k key.Key, rs []signer.Request) []signer.Decision {
 	t.Helper()
@@ -177,5 +186,78 @@ func TestSignedTransactionIsWhatWasAsked(t *testing.T) {
 		if tx.Nonce() != uint64(5+i) || d.Nonce != tx.Nonce() || tx.Value().Int64() != int64(i+1) || tx.Hash().Hex() != d.Signed.Hash || tx.To().Hex() != rs[i].Tx.To {
 			t.Errorf("request %d became %+v with nonce %d", i, d, tx.Nonce())
 		}
+	}
+}
+
+// TestI13RedeliveryGetsTheStoredBytes: whatever is asked the second time, what was decided is answered.
+func TestI13RedeliveryGetsTheStoredBytes(t *testing.T) {
+	r := newRoom(t)
+	k, other := r.key(t), r.key(t)
+	rs := requests(k, 4)
+	first := r.sign(t, k, rs)
+	for restart := range 2 {
+		changed := append([]signer.Request(nil), rs...)
+		changed[0].Tx.Value = big.NewInt(99) // fees and amounts may have been worked out again
+		changed[1].Tx = chain.Unsigned{}     // or not at all
+		changed[2].Tx = transfer(other, 3)   // or for another key
+		fresh := requests(k, 1)[0]           // among others that are new
+		again := r.sign(t, k, append(changed, fresh))
+		for i, d := range first {
+			if again[i].Signed.Hash != d.Signed.Hash || string(again[i].Signed.Raw) != string(d.Signed.Raw) || again[i].Key != k.ID {
+				t.Errorf("request %d: %+v; want %+v", i, again[i], d)
+			}
+		}
+		if want := uint64(4 + restart); again[4].Nonce != want || r.keys.signatures() != 5-4*restart {
+			t.Errorf("the new one has nonce %d, %d signatures in this process; want %d, %d", again[4].Nonce, r.keys.signatures(), want, 5-4*restart)
+		}
+		r.start(t, "signer")
+	}
+	found, err := r.signer.Find(t.Context(), steps(rs))
+	if err != nil || len(found) != 4 || found[rs[3].Step].Signed.Hash != first[3].Signed.Hash {
+		t.Errorf("found %v, %v", found, err)
+	}
+}
+
+// TestUnfitRequestsTakeNoNonce: what cannot be signed fails alone, before it leaves a gap (I12).
+func TestUnfitRequestsTakeNoNonce(t *testing.T) {
+	r := newRoom(t)
+	k, other := r.key(t), r.key(t)
+	rs := requests(k, 6)
+	rs[0].Tx.From = other.Address
+	rs[2].Tx.Chain = "eip155:5"
+	rs[3].Tx.To = "nowhere"
+	decisions, errs := r.signer.Sign(t.Context(), k.ID, rs)
+	nonce := uint64(0)
+	for i, err := range errs {
+		unfit := i == 0 || i == 2 || i == 3
+		if unfit != (err != nil) {
+			t.Errorf("request %d: %v", i, err)
+		}
+		if err == nil {
+			if decode(t, decisions[i]).Nonce() != nonce {
+				t.Errorf("request %d has nonce %d; want %d", i, decisions[i].Nonce, nonce)
+			}
+			nonce++
+		}
+	}
+	if !errors.Is(errs[0], signer.ErrMismatch) {
+		t.Errorf("another's transaction: %v; want transaction-unfit", errs[0])
+	}
+	if _, errs := r.signer.Sign(t.Context(), "key_none", requests(k, 1)); !errors.Is(errs[0], key.ErrUnknown) {
+		t.Errorf("an unknown key: %v; want key-unknown", errs[0])
+	}
+	if decisions, errs := r.signer.Sign(t.Context(), k.ID, nil); len(decisions)+len(errs) != 0 {
+		t.Errorf("nothing asked: %v, %v", decisions, errs)
+	}
+}
+
+// TestSenderInAnyNotation: the sender is compared as an address, not as text.
+func TestSenderInAnyNotation(t *testing.T) {
+	r := newRoom(t)
+	k := r.key(t)
+	rs := requests(k, 1)
+	rs[0].Tx.From = strings.ToLower(k.Address)
+	if d := r.sign(t, k, rs)[0]; d.Tx.From != k.Address {
+		t.Errorf("decided from %s", d.Tx.From)
 	}
 }

@@ -1,0 +1,138 @@
+package signer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/fault"
+)
+
+// crash leaves a lease behind, with a decision that was not signed when asked for, and starts the next process.
+func crash(t *testing.T, r *room, decided bool) (key.Key, []signer.Request) {
+	t.Helper()
+	k := r.key(t)
+	rs := requests(k, 2)
+	l, err := r.registry.Lease(t.Context(), key.Request{Holder: "signer/1", Key: k.ID, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decided {
+		if err := r.registry.Reconcile(t.Context(), k.ID, 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range rs {
+			if _, err := r.decisions.Decide(t.Context(), l, []signer.Step{q.Step}, transactions(q)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return k, rs
+}
+
+func status(t *testing.T, r *room, k key.Key) key.Key {
+	t.Helper()
+	got, err := r.registry.Get(t.Context(), k.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestI10RecoverReconcilesWhatACrashLeft(t *testing.T) {
+	r := newRoom(t)
+	fresh, _ := crash(t, r, false)
+	k, rs := crash(t, r, true)
+	r.start(t, "signer/2")
+	var log bytes.Buffer
+	nonces := func(context.Context, string, string) (uint64, error) { return 0, nil }
+	s := signer.New(r.registry, r.decisions, r.keys, codecs, nonces, signer.Options{Holder: "signer/2", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := s.Recover(t.Context(), "signer"); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range []key.Key{fresh, k} {
+		if got := status(t, r, left); got.Status != key.Free || !got.Known {
+			t.Errorf("recovered as %+v", got)
+		}
+		if !strings.Contains(log.String(), left.ID) {
+			t.Errorf("the log does not name %s: %s", left.ID, log.String())
+		}
+	}
+	if !strings.Contains(log.String(), "signer/1") || !strings.Contains(log.String(), string(rs[1].Step.Message)) {
+		t.Errorf("the log names neither holder nor what is left to sign: %s", log.String())
+	}
+	// The key goes on behind the two decisions; they are signed when their messages resume, with the nonces they have.
+	if d := r.sign(t, k, requests(k, 1))[0]; d.Nonce != 2 {
+		t.Errorf("the next nonce is %d; want 2", d.Nonce)
+	}
+	for i, d := range r.sign(t, k, rs) {
+		if decode(t, d).Nonce() != uint64(i) {
+			t.Errorf("request %d has nonce %d", i, d.Nonce)
+		}
+	}
+}
+
+func TestForeignUseAndSilentChainStayQuarantined(t *testing.T) {
+	r := newRoom(t)
+	used, _ := crash(t, r, true)
+	mute, rs := crash(t, r, true)
+	fine, _ := crash(t, r, true)
+	r.start(t, "signer/2")
+	silent := errors.New("the node does not answer")
+	answers := map[string]uint64{used.Address: 3, fine.Address: 1}
+	s := signer.New(r.registry, r.decisions, r.keys, codecs, func(_ context.Context, _, address string) (uint64, error) {
+		if nonce, ok := answers[address]; ok {
+			return nonce, nil
+		}
+		return 0, silent
+	}, signer.Options{Holder: "signer/2"})
+	if err := s.Recover(t.Context(), "signer"); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]key.Status{used.ID: key.Quarantined, mute.ID: key.Quarantined, fine.ID: key.Free} {
+		if got := status(t, r, key.Key{ID: id}); got.Status != want {
+			t.Errorf("recovered as %+v; want %s", got, want)
+		}
+	}
+	if _, errs := s.Sign(t.Context(), used.ID, requests(used, 1)); !errors.Is(errs[0], key.ErrForeignUse) {
+		t.Errorf("signing with a key that somebody else uses: %v; want key-foreign-use", errs[0])
+	}
+	if _, errs := s.Sign(t.Context(), mute.ID, requests(mute, 1)); !errors.Is(errs[0], silent) {
+		t.Errorf("signing with a key whose chain is silent: %v", errs[0])
+	}
+	// What was decided needs no nonce and no chain.
+	if _, errs := s.Sign(t.Context(), mute.ID, rs); errors.Join(errs...) != nil {
+		t.Errorf("signing what was decided: %v", errs)
+	}
+	answers[mute.Address] = 2
+	if _, errs := s.Sign(t.Context(), mute.ID, requests(mute, 1)); errs[0] != nil {
+		t.Errorf("the chain is back, and signing fails: %v", errs[0])
+	}
+}
+
+func TestCreateKeyFaults(t *testing.T) {
+	r := newRoom(t)
+	r.faults.Arm("keys.add.after", fault.Fail, 1)
+	k := r.key(t) // registered, and reported as failed
+	r.sign(t, k, requests(k, 1))
+	r.faults.Arm("keys.add.before", fault.Fail, 1)
+	if lost, err := r.signer.CreateKey(t.Context(), network, ""); !errors.Is(err, fault.ErrInjected) {
+		t.Errorf("create a key: %+v, %v; want the injected fault", lost, err)
+	}
+	if keys, err := r.registry.List(t.Context()); err != nil || len(keys) != 1 {
+		t.Errorf("registered are %+v, %v", keys, err)
+	}
+	pooled, err := r.signer.CreateKey(t.Context(), network, "hot")
+	if err != nil || pooled.Pool != "hot" || status(t, r, pooled) != pooled {
+		t.Errorf("created %+v, %v; registered %+v", pooled, err, status(t, r, pooled))
+	}
+	if _, err := r.signer.CreateKey(t.Context(), "eip155:5", ""); err == nil {
+		t.Error("created a key on a chain that there is not")
+	}
+}
