@@ -13,7 +13,7 @@ type rule struct {
 
 func rules() []rule {
 	var all []rule
-	for _, some := range [][]rule{importRules(), sizeRules(), documentRules(), stateRules(), habitRules()} {
+	for _, some := range [][]rule{importRules(), sizeRules(), documentRules(), stateRules(), habitRules(), configRules()} {
 		all = append(all, some...)
 	}
 	return all

@@ -63,10 +63,10 @@ func (m *Metrics) Step(action, outcome string, took time.Duration) {
 	}
 }
 
-// InFlight adds to the messages claimed and not yet settled; n is negative when they are settled.
+// InFlight sets the number of messages claimed and not yet settled.
 func (m *Metrics) InFlight(n int) {
 	if m != nil {
-		m.inFlight.Add(float64(n))
+		m.inFlight.Set(float64(n))
 	}
 }
 

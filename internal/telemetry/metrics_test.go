@@ -19,7 +19,7 @@ func record(m *telemetry.Metrics) {
 	now := time.Unix(1000, 0)
 	m.Step("send", "succeeded", 20*time.Millisecond)
 	m.InFlight(3)
-	m.InFlight(-1)
+	m.InFlight(2)
 	m.Feeder(5, now.Add(-4*time.Second), now)
 	m.Commit(64, 2*time.Millisecond)
 	m.Parked()
