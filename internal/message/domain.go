@@ -36,6 +36,9 @@ var caip2 = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$`)
 
 // checkChain holds a chain's CAIP-2 id against the domain that the installation has for it.
 func checkChain(chain string, d Domain) error {
+	if d.ChainID > maxExact {
+		return problem.New(problem.Invalid, "chain-mismatch", "the signing domain's chain id is beyond 2^53, which JSON cannot carry")
+	}
 	number, evm := strings.CutPrefix(chain, "eip155:")
 	if evm && number != strconv.FormatUint(d.ChainID, 10) {
 		return problem.New(problem.Invalid, "chain-mismatch", "the message's chain is not the one that its signing domain is for")

@@ -27,6 +27,7 @@ type property struct {
 	Field
 	optional  bool
 	canonical func(string) string // of its format; nil when its text is taken as it is
+	width     encoder             // of uintN and bytesN, which a schema cannot say; nil for other types
 }
 
 // envelopeFields are the struct members that every message type begins with.
@@ -134,7 +135,8 @@ func (t *messageType) property(f Field, doc document) (property, error) {
 		Format  string `json:"format"`
 		Default any    `json:"default"`
 	}
-	if err := json.Unmarshal(raw, &schema); err != nil {
+	err := json.Unmarshal(raw, &schema)
+	if err != nil {
 		return p, err
 	}
 	wantType, wantFormats, zero := jsonForm(f.Type)
@@ -152,6 +154,11 @@ func (t *messageType) property(f Field, doc document) (property, error) {
 		return p, fmt.Errorf("it is optional: want the default %#v, which is what its field holds when it is left out", zero)
 	case p.optional && compiled.Validate(zero) != nil:
 		return p, fmt.Errorf("it is optional, and the schema refuses its default %#v", zero)
+	}
+	if strings.HasPrefix(f.Type, "uint") || strings.HasPrefix(f.Type, "bytes") && f.Type != "bytes" {
+		if p.width, err = encoderOf(f.Type); err != nil {
+			return p, err
+		}
 	}
 	for _, known := range formats() {
 		if known.name == schema.Format {

@@ -18,7 +18,7 @@ const maxViolations = 5 // that a refusal lists
 func (t *messageType) validate(body map[string]any) error {
 	err := t.schema.Validate(body)
 	if err == nil {
-		return nil
+		return t.checkWidths(body)
 	}
 	var violation *jsonschema.ValidationError
 	if !errors.As(err, &violation) {
@@ -41,6 +41,18 @@ func (t *messageType) validate(body map[string]any) error {
 		return problem.New(problem.Unprocessable, "amount-absurd", "the body of this %s cannot be meant: %s", t.name, list)
 	}
 	return problem.New(problem.Invalid, "message-invalid", "the body is not what the schema of %s asks for: %s", t.name, list)
+}
+
+// checkWidths is what the EIP-712 types say beside the schema: uint8 ends at 255, bytes4 has 4 bytes.
+func (t *messageType) checkWidths(body map[string]any) error {
+	for _, p := range t.body {
+		if v, there := body[p.Name]; there && p.width != nil {
+			if _, err := p.width(v); err != nil {
+				return problem.New(problem.Invalid, "message-invalid", "the body is not what the schema of %s asks for: body.%s %w", t.name, p.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // walk visits the leaves of a validation error: the rules that were broken.

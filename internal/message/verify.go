@@ -3,6 +3,7 @@ package message
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"time"
 
@@ -148,6 +149,8 @@ func bodyOf(flat map[string]any) map[string]any {
 // lastSecond is the end of the year 9999, the last that RFC 3339 can write.
 const lastSecond = 253402300799
 
+var clientID = regexp.MustCompile(`^[!-~]{1,128}$`)
+
 func readEnvelope(fields map[string]any, at string) (Message, error) {
 	text := func(name string) string { s, _ := fields[name].(string); return s }
 	m := Message{Type: text("type"), Client: text("client"), Chain: text("chain")}
@@ -161,8 +164,8 @@ func readEnvelope(fields map[string]any, at string) (Message, error) {
 		return m, err
 	}
 	m.ID = id
-	if m.Client == "" || len(m.Client) > 128 {
-		return m, malformed("%s.client must be the client's id: a string of 1 to 128 bytes", at)
+	if !clientID.MatchString(m.Client) {
+		return m, malformed("%s.client must be the client's id: 1 to 128 characters of ASCII without spaces", at)
 	}
 	if !caip2.MatchString(m.Chain) {
 		return m, malformed("%s.chain must be a CAIP-2 id, for example eip155:1", at)
