@@ -34,6 +34,7 @@ import (
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/internal/server"
 	"github.com/avalhq/aval/internal/telemetry"
+	"github.com/avalhq/aval/internal/telemetry/health"
 	"github.com/avalhq/aval/internal/wallet"
 	"github.com/avalhq/aval/schemas"
 	"github.com/avalhq/aval/workflows"
@@ -44,8 +45,9 @@ type options struct {
 	passphrase []byte // of the sealed keys, when the configuration names no key file
 	faults     *fault.Points
 	log        *slog.Logger
-	actions    []step.Action     // more of them, or others under the same name: benchmarks
-	workflows  map[string]string // more definitions, by name
+	actions    []step.Action           // more of them, or others under the same name: benchmarks
+	workflows  map[string]string       // more definitions, by name
+	ended      func(*guarantee.Record) // called when a message has reached its end; may be nil
 }
 
 // platform is the whole of Aval in one process: SQLite behind every port, all roles, a development chain unless the
@@ -328,7 +330,8 @@ func (p *platform) observer() controller.Observer {
 			p.metrics.Step(action, outcome, took)
 		},
 		Committed: p.metrics.Commit,
-		Parked:    func(id message.ID, reason string) { p.metrics.Parked("parked") },
+		Parked:    func(message.ID, string) { p.metrics.Parked() },
+		Ended:     p.options.ended,
 	}
 }
 
@@ -340,10 +343,11 @@ func (p *platform) openServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	checks := p.health()
 	services := server.Services{
 		Messages: p.messages, Why: p.why, Queries: p.queries, Outbox: p.outbox, Live: p.hub, Clients: sqlite.NewClients(p.record),
 		Mend:    func(ctx context.Context, repair bool) (any, error) { return p.queries.Verify(ctx, repair) },
-		Wallets: p.wallets, Keys: releaser{p}, Types: p.catalog, Tokens: tokens, Ready: p.ready, Metrics: p.metrics.Handler(),
+		Wallets: p.wallets, Keys: releaser{p}, Types: p.catalog, Tokens: tokens, Alive: health.Handler(checks.Liveness), Ready: health.Handler(checks.Readiness), Metrics: p.metrics.Handler(),
 	}
 	if issuer != nil {
 		services.Credentials, services.Issuer = issuer, issuer.Handler()
@@ -386,9 +390,16 @@ func (p *platform) tokens() (auth.Verifier, *auth.Issuer, error) {
 	return issuers, p.issuer, nil
 }
 
-// ready asks what the process depends on.
-func (p *platform) ready(ctx context.Context) map[string]error {
-	_, chainErr := p.network.Head(ctx)
-	_, storeErr := p.feeder.Depth(ctx)
-	return map[string]error{"chain": chainErr, "storage": storeErr}
+// health asks what the process depends on; the answers are kept for a second.
+func (p *platform) health() *health.Checks {
+	checks := health.New(time.Second, 5*time.Second)
+	checks.Ready("storage", func(ctx context.Context) error {
+		_, err := p.feeder.Depth(ctx)
+		return err
+	})
+	checks.Ready("chain", func(ctx context.Context) error {
+		_, err := p.network.Head(ctx)
+		return err
+	})
+	return checks
 }

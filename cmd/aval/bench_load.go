@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/avalhq/aval/client"
+	"github.com/avalhq/aval/internal/auth"
+	"github.com/avalhq/aval/internal/config"
+	"github.com/avalhq/aval/internal/guarantee"
+)
+
+// loadBench is the whole platform under load through its HTTP API, by a client that signs what it sends. Platform, chain and
+// client share the process and its cores.
+type loadBench struct {
+	*meter
+	platform *platform
+	client   *client.Client
+	sign     client.Signer
+	ids      chan client.IDs // one id each
+	mu       sync.Mutex
+	begun    map[string]time.Time
+}
+
+// benchMessages sends note.v1 messages.
+func benchMessages(ctx context.Context, flags benchFlags) (figures, error) {
+	text := strings.Repeat("x", 700)
+	return benchLoad(ctx, "messages", flags, func(context.Context, *loadBench) (func(int) (string, any), error) {
+		return func(n int) (string, any) {
+			return "note.v1", map[string]any{"text": text, "reference": fmt.Sprint(n)}
+		}, nil
+	})
+}
+
+// benchTransfers sends native coin from so many wallets, each with a key of its own, until it is confirmed.
+func benchTransfers(ctx context.Context, flags benchFlags, keys int) (figures, error) {
+	return benchLoad(ctx, "transfers", flags, func(ctx context.Context, b *loadBench) (func(int) (string, any), error) {
+		wallets, err := b.wallets(ctx, keys)
+		return func(n int) (string, any) {
+			return "transfer.v1", client.Transfer{Wallet: wallets[n%keys].ID, To: "0x000000000000000000000000000000000000dEaD", Asset: "native", Amount: "1"}
+		}, err
+	})
+}
+
+func benchConfig(folder string) config.Config {
+	cfg := config.Default()
+	cfg.Data, cfg.Custody.KeyFile = filepath.Join(folder, "data"), filepath.Join(folder, "aval.kek")
+	cfg.API.Listen, cfg.Chain.Dev.Port = "127.0.0.1:0", 0
+	cfg.Chain.Dev.BlockTime = 100 * time.Millisecond
+	cfg.Controller.InFlight = 2048
+	return cfg
+}
+
+func benchLoad(ctx context.Context, scenario string, flags benchFlags, prepare func(context.Context, *loadBench) (func(int) (string, any), error)) (f figures, err error) {
+	folder, remove, err := flags.folder()
+	if err != nil {
+		return f, err
+	}
+	defer remove()
+	b := &loadBench{begun: map[string]time.Time{}, ids: make(chan client.IDs, 200)}
+	b.platform, err = openPlatform(ctx, benchConfig(folder), options{log: slog.New(slog.DiscardHandler), ended: b.ended})
+	if err != nil {
+		return f, err
+	}
+	defer func() { _ = b.platform.Close() }()
+	ctx, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- b.platform.Run(ctx) }()
+	f, err = b.measure(ctx, scenario, flags, prepare)
+	stop()
+	if stopped := <-served; err == nil {
+		err = stopped
+	}
+	return f, err
+}
+
+func (b *loadBench) measure(ctx context.Context, scenario string, flags benchFlags, prepare func(context.Context, *loadBench) (func(int) (string, any), error)) (figures, error) {
+	if err := b.register(ctx); err != nil {
+		return figures{}, err
+	}
+	order, err := prepare(ctx, b)
+	if err != nil {
+		return figures{}, err
+	}
+	issuing, stop := context.WithCancel(ctx)
+	defer stop()
+	go b.issue(issuing)
+	b.meter = newMeter(flags)
+	var senders sync.WaitGroup
+	for n := 0; b.Enter(ctx, n); n++ {
+		senders.Go(func() { b.send(ctx, order, n) })
+	}
+	senders.Wait()
+	b.Drain(ctx)
+	return b.figures(scenario, 1)
+}
+
+// register makes a client with a signing key, and speaks as that client from then on.
+func (b *loadBench) register(ctx context.Context) error {
+	key, err := crypto.GenerateKey()
+	if err != nil {
+		return err
+	}
+	b.sign = client.KeySigner(key)
+	token, _, err := b.platform.issuer.Mint("bench", auth.Operator)
+	if err != nil {
+		return err
+	}
+	operator, err := client.New(b.platform.url(), client.WithToken(token))
+	if err != nil {
+		return err
+	}
+	me, err := operator.CreateClient(ctx, "bench", addressOf(key))
+	if err != nil {
+		return err
+	}
+	b.client, err = client.New(b.platform.url(), client.WithCredentials(me.ID, me.Secret))
+	return err
+}
+
+func addressOf(key *ecdsa.PrivateKey) string { return crypto.PubkeyToAddress(key.PublicKey).Hex() }
+
+// wallets creates and funds as many as there are keys.
+func (b *loadBench) wallets(ctx context.Context, n int) ([]client.Wallet, error) {
+	list := make([]client.Wallet, n)
+	ether := new(big.Int).Exp(big.NewInt(10), big.NewInt(21), nil)
+	for i := range list {
+		w, err := b.client.CreateWallet(ctx, client.NewWallet{Name: fmt.Sprintf("wallet %d", i)})
+		if err != nil {
+			return nil, err
+		}
+		if _, err := b.platform.dev.Faucet(ctx, w.Address, ether); err != nil {
+			return nil, err
+		}
+		list[i] = w
+	}
+	for { // the last one funded is there when all are
+		account, err := b.platform.network.Account(ctx, list[n-1].Address)
+		if err != nil || account.Balance.Sign() > 0 {
+			return list, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// issue keeps ids in stock, a hundred a request.
+func (b *loadBench) issue(ctx context.Context) {
+	for ctx.Err() == nil {
+		all, err := b.client.IssueIDs(ctx, 100)
+		if err != nil {
+			return // seen by whoever waits for an id, when ctx ends
+		}
+		for _, id := range all.IDs {
+			one := all
+			one.IDs = []client.ID{id}
+			select {
+			case b.ids <- one:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (b *loadBench) send(ctx context.Context, order func(int) (string, any), n int) {
+	began := time.Now()
+	var ids client.IDs
+	select {
+	case ids = <-b.ids:
+	case <-ctx.Done():
+		b.Leave(began, false)
+		return
+	}
+	kind, body := order(n)
+	signed, err := b.client.Sign(client.Message{
+		ID: ids.IDs[0].ID, Type: kind, Client: ids.Client, Chain: b.platform.chainID, Expires: ids.IDs[0].Expires, Body: body,
+	}, ids, b.sign)
+	if err == nil {
+		b.mu.Lock()
+		b.begun[ids.IDs[0].ID] = began
+		b.mu.Unlock()
+		_, err = b.client.Submit(ctx, ids.IDs[0].ID, signed)
+	}
+	if err != nil {
+		b.Leave(began, false)
+	}
+}
+
+func (b *loadBench) ended(rec *guarantee.Record) {
+	b.mu.Lock()
+	began, mine := b.begun[string(rec.ID)]
+	delete(b.begun, string(rec.ID))
+	b.mu.Unlock()
+	if mine {
+		b.Leave(began, rec.Status == guarantee.Succeeded)
+	}
+}
