@@ -15,22 +15,29 @@ type Reference struct{ db *DB }
 // NewReference serves the ports from db.
 func NewReference(db *DB) *Reference { return &Reference{db} }
 
-// What never changes in a message is left alone on an update, so that its indexes are not touched.
 const (
+	messageBefore = "SELECT n, version, tally FROM messages WHERE id = ?"
 	insertMessage = `INSERT INTO messages (id, version, tally, reason, archived, accepted, updated, chain, signer, wallet, recipient, asset, amount)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO UPDATE SET version = excluded.version,
-tally = excluded.tally, reason = excluded.reason, archived = excluded.archived, updated = excluded.updated`
-	applyMessage   = insertMessage + ` WHERE excluded.version > version`
-	replaceMessage = insertMessage + `, accepted = excluded.accepted, chain = excluded.chain, signer = excluded.signer,
-wallet = excluded.wallet, recipient = excluded.recipient, asset = excluded.asset, amount = excluded.amount`
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)`
+	// What never changes in a message is left alone, so that its indexes are not touched.
+	moveMessage    = "UPDATE messages SET version = ?2, tally = ?3, reason = ?4, archived = ?5, updated = ?7 WHERE n = ?1"
+	replaceMessage = `UPDATE messages SET version = ?2, tally = ?3, reason = ?4, archived = ?5, accepted = ?6, updated = ?7,
+chain = ?8, signer = ?9, wallet = ?10, recipient = ?11, asset = ?12, amount = ?13 WHERE n = ?1`
+	// A damaged tally must not hide its row from verify: therefore LEFT.
 	selectMessage = `SELECT m.id, m.version, t.state, t.status, m.reason, m.archived, m.accepted, m.updated, t.client, t.type,
-m.chain, m.signer, m.wallet, m.recipient, m.asset, m.amount FROM messages m JOIN tallies t ON t.id = m.tally`
+m.chain, m.signer, m.wallet, m.recipient, m.asset, m.amount FROM messages m LEFT JOIN tallies t ON t.id = m.tally`
 )
 
 // Apply upserts rows and moves the position; an older version changes nothing (I19).
 func (r *Reference) Apply(ctx context.Context, rows []reference.Row, seq int64) error {
 	return r.db.update(ctx, "reference.apply", func(conn *sqlite.Conn) error {
-		if err := put(conn, applyMessage, rows); err != nil || seq == reference.Stay {
+		b := newBatch(conn)
+		for i := range rows {
+			if err := b.apply(&rows[i]); err != nil {
+				return err
+			}
+		}
+		if err := b.flush(); err != nil || seq == reference.Stay {
 			return err
 		}
 		return run(conn, "UPDATE position SET seq = ?", func(s *sqlite.Stmt) { s.BindInt64(1, seq) }, nil)
@@ -40,65 +47,19 @@ func (r *Reference) Apply(ctx context.Context, rows []reference.Row, seq int64) 
 // Replace sets rows and removes others, whatever their version.
 func (r *Reference) Replace(ctx context.Context, rows []reference.Row, remove []message.ID) error {
 	return r.db.update(ctx, "reference.replace", func(conn *sqlite.Conn) error {
+		b := newBatch(conn)
 		for _, id := range remove {
-			if err := run(conn, "DELETE FROM messages WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, nil); err != nil {
+			if err := b.remove(id); err != nil {
 				return err
 			}
 		}
-		return put(conn, replaceMessage, rows)
+		for i := range rows {
+			if err := b.replace(&rows[i]); err != nil {
+				return err
+			}
+		}
+		return b.flush()
 	})
-}
-
-// group is what a tally counts.
-type group struct{ client, kind, state, status string }
-
-func put(conn *sqlite.Conn, query string, rows []reference.Row) error {
-	tallies := map[group]int64{} // few a batch; kept for the batch only, because a rollback takes new ones back
-	for i := range rows {
-		row := &rows[i]
-		of := group{row.Attributes.Client, row.Attributes.Type, row.State, string(row.Status)}
-		tally, known := tallies[of]
-		if !known {
-			var err error
-			if tally, err = tallyOf(conn, of); err != nil {
-				return err
-			}
-			tallies[of] = tally
-		}
-		if err := run(conn, query, func(s *sqlite.Stmt) { bindMessage(s, row, tally) }, nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func tallyOf(conn *sqlite.Conn, of group) (id int64, err error) {
-	bind := func(s *sqlite.Stmt) {
-		s.BindText(1, of.client)
-		s.BindText(2, of.kind)
-		s.BindText(3, of.state)
-		s.BindText(4, of.status)
-	}
-	if err := run(conn, "INSERT INTO tallies (client, type, state, status) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", bind, nil); err != nil {
-		return 0, err
-	}
-	_, err = queryRow(conn, "SELECT id FROM tallies WHERE client = ? AND type = ? AND state = ? AND status = ?", bind,
-		func(s *sqlite.Stmt) { id = s.ColumnInt64(0) })
-	return id, err
-}
-
-func bindMessage(s *sqlite.Stmt, row *reference.Row, tally int64) {
-	s.BindText(1, string(row.ID))
-	s.BindInt64(2, row.Version)
-	s.BindInt64(3, tally)
-	s.BindText(4, row.Reason)
-	s.BindBool(5, row.Archived)
-	s.BindInt64(6, row.Accepted.UnixMicro())
-	s.BindInt64(7, row.Updated.UnixMicro())
-	a := &row.Attributes
-	for i, text := range []string{a.Chain, a.Signer, a.Wallet, a.To, a.Asset, a.Amount} {
-		s.BindText(8+i, text)
-	}
 }
 
 // Position is the last seq applied.

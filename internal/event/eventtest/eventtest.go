@@ -15,10 +15,11 @@ import (
 	"github.com/avalhq/aval/internal/message"
 )
 
-// Subject is what the suite tests, with what it needs from outside. Each test gets one of its own, without events.
+// Subject is what the suite tests, with what it needs from outside. Each test gets one of its own, in which no event is held.
 type Subject struct {
 	Outbox event.Outbox
-	// Commit leaves n events of fresh messages in one transaction, and tells whose, in order. It may be called concurrently.
+	// Commit leaves n events in one transaction, each of a message that has none yet, and tells whose, in order. It may be
+	// called concurrently.
 	Commit func(ctx context.Context, n int) ([]message.ID, error)
 	// Faults strikes the durable write of Commit, the point Write; nil where writes are not durable.
 	Faults *fault.Points
@@ -129,7 +130,12 @@ func trimmed(t *testing.T, s Subject) {
 	}
 }
 
-func empty(t *testing.T, s Subject) { s.bounds(t, 1, 0) }
+func empty(t *testing.T, s Subject) {
+	first, last, err := s.Outbox.Bounds(t.Context())
+	if err != nil || first != last+1 {
+		t.Errorf("bounds are %d to %d (%v), want the first one above the last", first, last, err)
+	}
+}
 
 const (
 	writers = 8

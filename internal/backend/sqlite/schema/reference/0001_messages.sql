@@ -32,16 +32,6 @@ CREATE INDEX messages_accepted ON messages (accepted);
 CREATE INDEX messages_tally ON messages (tally, accepted);
 CREATE INDEX messages_wallet ON messages (wallet, accepted) WHERE wallet <> '';
 
--- Triggers keep the numbers, so that no way of changing a row can forget them.
-CREATE TRIGGER messages_added AFTER INSERT ON messages
-BEGIN UPDATE tallies SET number = number + 1 WHERE id = NEW.tally; END;
-CREATE TRIGGER messages_moved AFTER UPDATE OF tally ON messages WHEN OLD.tally <> NEW.tally BEGIN
-  UPDATE tallies SET number = number - 1 WHERE id = OLD.tally;
-  UPDATE tallies SET number = number + 1 WHERE id = NEW.tally;
-END;
-CREATE TRIGGER messages_removed AFTER DELETE ON messages
-BEGIN UPDATE tallies SET number = number - 1 WHERE id = OLD.tally; END;
-
 CREATE TABLE position (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   seq INTEGER NOT NULL -- of the outbox, the last one applied
