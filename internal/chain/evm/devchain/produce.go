@@ -79,6 +79,8 @@ func (c *Chain) produce(waiting <-chan core.NewTxsEvent) {
 // turn makes a block when transactions wait, or an empty one when it may. It answers how many it took in and whether some
 // are left.
 func (c *Chain) turn(empty bool) (count int, left bool, err error) {
+	c.sealing.Lock() // the pool's Sync, too, is for one at a time: a second forgets the first, which then waits for ever
+	defer c.sealing.Unlock()
 	if err := c.eth.TxPool().Sync(); err != nil { // the pool must have seen the newest block
 		return 0, false, fmt.Errorf("waiting for the transaction pool: %w", err)
 	}
@@ -86,8 +88,6 @@ func (c *Chain) turn(empty bool) (count int, left bool, err error) {
 	if pending == 0 && !empty {
 		return 0, false, nil
 	}
-	c.sealing.Lock()
-	defer c.sealing.Unlock()
 	block, err := c.seal()
 	if err != nil {
 		return 0, pending > 0, err

@@ -1,0 +1,112 @@
+package evm_test
+
+import (
+	"context"
+	"math/big"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/chain/evm"
+	"github.com/avalhq/aval/internal/chain/evm/devchain"
+)
+
+func TestHeadsAreTold(t *testing.T) {
+	for transport, poll := range map[string]time.Duration{"http": 5 * time.Millisecond, "ws": time.Hour, "ipc": time.Hour} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			c := start(t, devchain.Config{IPC: filepath.Join(t.TempDir(), "ipc"), BlockTime: 5 * time.Millisecond, Trail: 5})
+			network := dial(t, evm.Config{URL: map[string]string{"http": c.URL(), "ws": c.WebSocketURL(), "ipc": c.IPC()}[transport], Poll: poll})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			heads := network.Heads(ctx)
+			first := <-heads
+			_, err := c.Faucet(ctx, checksummed[0], big.NewInt(1))
+			must(t, err)
+			for head := range heads {
+				if head >= first+5 {
+					break
+				}
+			}
+			must(t, ctx.Err())
+			cancel()
+			for range heads { // closed
+			}
+		})
+	}
+}
+
+func TestAConnectionThatBreaksIsMadeAgain(t *testing.T) {
+	for _, transport := range []string{"http", "ws", "ipc"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			config := devchain.Config{Folder: t.TempDir(), IPC: filepath.Join(t.TempDir(), "ipc"), BlockTime: 5 * time.Millisecond}
+			c := start(t, config)
+			config.Port = port(t, c)
+			network := dial(t, evm.Config{
+				URL:  map[string]string{"http": c.URL(), "ws": c.WebSocketURL(), "ipc": c.IPC()}[transport],
+				Poll: 5 * time.Millisecond,
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			heads := network.Heads(ctx)
+			before := <-heads
+			must(t, c.Close())
+			if _, err := network.Head(ctx); !is(err, "chain-unreachable") {
+				t.Errorf("while the node is away: %v", err)
+			}
+			c = start(t, config)
+			_, err := c.Faucet(ctx, checksummed[0], big.NewInt(1))
+			must(t, err)
+			for head := range heads {
+				if head > before+2 {
+					break
+				}
+			}
+			_, err = network.Head(ctx)
+			must(t, err)
+		})
+	}
+}
+
+func TestAReorganisationMovesATransaction(t *testing.T) { // I14
+	c := start(t, devchain.Config{BlockTime: 5 * time.Millisecond, Trail: 12})
+	network := dial(t, evm.Config{URL: c.WebSocketURL()})
+	hash, err := c.Faucet(t.Context(), checksummed[0], big.NewInt(1))
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	deep := func() chain.Status {
+		for range network.Heads(ctx) {
+			statuses, err := network.Status(ctx, []string{hash})
+			must(t, err)
+			if statuses[0].State == chain.Mined && statuses[0].Depth > 12 { // the trail is over: the head stays where it is
+				return statuses[0]
+			}
+		}
+		t.Fatal("the transaction is not mined")
+		return chain.Status{}
+	}
+	for range 5 {
+		before := deep()
+		must(t, c.Reorg(before.Depth)) // its own block too
+		after := deep()
+		if after.Hash == before.Hash {
+			t.Errorf("after a reorganisation %d deep it is still in block %d %s", before.Depth, after.Block, after.Hash)
+		}
+	}
+	if err := c.Reorg(1000); err == nil {
+		t.Error("more blocks are given up than there are")
+	}
+}
+
+func port(t *testing.T, c *devchain.Chain) int {
+	t.Helper()
+	_, digits, _ := strings.Cut(strings.TrimPrefix(c.URL(), "http://"), ":")
+	n, err := strconv.Atoi(digits)
+	must(t, err)
+	return n
+}

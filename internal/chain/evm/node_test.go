@@ -1,0 +1,309 @@
+package evm_test
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/chain/evm"
+)
+
+// node is a node that answers what a test wants and counts.
+type node struct {
+	mu      sync.Mutex
+	id      uint64
+	refuses error                  // what eth_sendRawTransaction answers
+	knows   map[common.Hash]bool   // transactions that wait in the pool
+	mined   map[common.Hash]object // receipts
+	head    uint64
+	blocks  map[uint64]common.Hash // canonical
+	base    *big.Int
+	asked   map[string]int
+	rounds  int
+	status  int // other than 0: every round answers it
+}
+
+type object = map[string]any
+
+func (n *node) did(method string) {
+	n.asked[method]++
+}
+
+func (n *node) ChainId() hexutil.Uint64 { //nolint:revive,staticcheck // eth_chainId
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.did("chainId")
+	return hexutil.Uint64(n.id)
+}
+
+func (n *node) BlockNumber() hexutil.Uint64 { return hexutil.Uint64(n.head) }
+
+func (n *node) SendRawTransaction(raw hexutil.Bytes) (common.Hash, error) {
+	return crypto.Keccak256Hash(raw), n.refuses
+}
+
+func (n *node) GetTransactionByHash(hash common.Hash) object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.did("getTransactionByHash")
+	if !n.knows[hash] {
+		return nil
+	}
+	return object{"hash": hash}
+}
+
+func (n *node) GetTransactionReceipt(hash common.Hash) object { return n.mined[hash] }
+
+func (n *node) GetBlockByNumber(number hexutil.Uint64, _ bool) object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.did("getBlockByNumber")
+	if hash, ok := n.blocks[uint64(number)]; ok {
+		return object{"hash": hash}
+	}
+	return nil
+}
+
+func (n *node) FeeHistory(hexutil.Uint64, string, []float64) object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.did("feeHistory")
+	if n.base == nil {
+		return object{}
+	}
+	return object{"baseFeePerGas": []*hexutil.Big{(*hexutil.Big)(big.NewInt(1)), (*hexutil.Big)(n.base)}}
+}
+
+func (n *node) MaxPriorityFeePerGas() *hexutil.Big { return (*hexutil.Big)(big.NewInt(5)) }
+
+func (n *node) EstimateGas(call object, _ string) hexutil.Uint64 {
+	if call["input"] != nil {
+		return 100_000
+	}
+	return 21_000
+}
+
+// serve offers the node over HTTP.
+func serve(t *testing.T, n *node) string {
+	t.Helper()
+	if n.id == 0 {
+		n.id = 1
+	}
+	n.asked = make(map[string]int)
+	server := rpc.NewServer()
+	must(t, server.RegisterName("eth", n))
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.mu.Lock()
+		n.rounds++
+		status := n.status
+		n.mu.Unlock()
+		if status != 0 {
+			http.Error(w, "the key "+r.URL.Path+" is not valid", status)
+			return
+		}
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(outside.Close)
+	return outside.URL
+}
+
+func TestANonceThatIsUsedMeansLookingUp(t *testing.T) {
+	for _, said := range []string{"nonce too low", "replacement transaction underpriced"} {
+		waiting, minedAlready, other := []byte("waiting"), []byte("mined"), []byte("other")
+		n := &node{refuses: errors.New(said), knows: map[common.Hash]bool{
+			crypto.Keccak256Hash(waiting): true, crypto.Keccak256Hash(minedAlready): true,
+		}}
+		network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+		errs := network.Send(t.Context(), [][]byte{waiting, other, minedAlready})
+		if errs[0] != nil || errs[2] != nil || !is(errs[1], "transaction-refused") {
+			t.Errorf("%q: known, unknown, known answer %v", said, errs)
+		}
+	}
+}
+
+func TestALookUpThatFailsIsNoRefusal(t *testing.T) {
+	n := &node{refuses: errors.New("nonce too low")}
+	url := serve(t, n)
+	network := dial(t, evm.Config{URL: url, ChainID: 1, MaxBatch: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	n.refuses = cancelling{cancel}
+	if err := network.Send(ctx, [][]byte{{1}})[0]; !is(err, "chain-unreachable") {
+		t.Errorf("an unknown outcome answers %v", err)
+	}
+}
+
+// cancelling ends the caller's context when it is told: the answer may or may not arrive, the look-up will not.
+type cancelling struct{ cancel context.CancelFunc }
+
+func (c cancelling) Error() string {
+	c.cancel()
+	return "nonce too low"
+}
+
+func TestAReceiptOfAnAbandonedBlockIsPending(t *testing.T) { // I14
+	tx, block := common.Hash{1}, common.Hash{2}
+	n := &node{
+		head: 12, blocks: map[uint64]common.Hash{10: block},
+		mined: map[common.Hash]object{tx: {
+			"blockHash": block, "blockNumber": "0xa", "status": "0x1", "gasUsed": "0x5208", "effectiveGasPrice": "0x2",
+		}},
+	}
+	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+	want := chain.Status{State: chain.Mined, Success: true, Block: 10, Hash: block.Hex(), Depth: 3, GasUsed: 21000}
+	got := statusOf(t, network, tx)
+	if got.Fee.Int64() != 42000 {
+		t.Errorf("the fee is %s", got.Fee)
+	}
+	if got.Fee = nil; got != want {
+		t.Errorf("in the canonical block: %+v, not %+v", got, want)
+	}
+	for name, blocks := range map[string]map[uint64]common.Hash{"replaced": {10: {3}}, "gone": {}} {
+		n.blocks = blocks
+		if got := statusOf(t, network, tx); got.State != chain.Pending || got.Depth != 0 {
+			t.Errorf("its block is %s: %+v", name, got)
+		}
+	}
+	n.blocks, n.head = map[uint64]common.Hash{10: block}, 9
+	if got := statusOf(t, network, tx); got.Depth != 1 {
+		t.Errorf("a node whose head is late gives the depth %d", got.Depth)
+	}
+	n.mined[tx]["status"] = "0x0"
+	if got := statusOf(t, network, tx); got.State != chain.Mined || got.Success {
+		t.Errorf("a reverted transaction is %+v", got)
+	}
+}
+
+func statusOf(t *testing.T, network *evm.Network, tx common.Hash) chain.Status {
+	t.Helper()
+	statuses, err := network.Status(t.Context(), []string{tx.Hex()})
+	must(t, err)
+	return statuses[0]
+}
+
+func TestBatchesAreFewRounds(t *testing.T) {
+	n := &node{base: big.NewInt(100)}
+	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1, MaxBatch: 10})
+	calls := make([]chain.Call, 25)
+	for i := range calls {
+		calls[i] = chain.Call{From: checksummed[0], To: checksummed[1], Value: big.NewInt(1)}
+	}
+	n.rounds = 0
+	for range 2 {
+		txs, errs := network.Build(t.Context(), calls)
+		for i := range txs {
+			must(t, errs[i])
+		}
+	}
+	if n.rounds != 1+3+3 || n.asked["feeHistory"] != 1 {
+		t.Errorf("two builds of 25 calls with 10 a batch took %d rounds and asked %d times for fees", n.rounds, n.asked["feeHistory"])
+	}
+	n.rounds = 0
+	for _, err := range network.Send(t.Context(), make([][]byte, 10)) {
+		must(t, err)
+	}
+	if n.rounds != 1 {
+		t.Errorf("sending 10 took %d rounds", n.rounds)
+	}
+}
+
+func TestFeesFollowTheBaseFee(t *testing.T) {
+	n := &node{base: big.NewInt(100)}
+	url := serve(t, n)
+	call := []chain.Call{{From: checksummed[0], To: strings.ToLower(checksummed[1])}, {From: checksummed[0], To: checksummed[1], Data: []byte{1, 2, 3, 4}}}
+	txs, errs := dial(t, evm.Config{URL: url, FeeMultiplier: 3, GasMargin: 50}).Build(t.Context(), call)
+	must(t, errors.Join(errs...))
+	for i, gas := range []uint64{21_000, 150_000} {
+		if tx := txs[i]; tx.Fee.Int64() != 305 || tx.Tip.Int64() != 5 || tx.Gas != gas || tx.To != checksummed[1] || tx.Chain != "eip155:1" || tx.Value == nil {
+			t.Errorf("call %d is built as %+v", i, tx)
+		}
+	}
+	_, errs = dial(t, evm.Config{URL: url, MaxFee: big.NewInt(204)}).Build(t.Context(), call)
+	if !is(errs[0], "fee-too-high") || !is(errs[1], "fee-too-high") {
+		t.Errorf("above the limit: %v", errs)
+	}
+	n.base = nil
+	if _, errs = dial(t, evm.Config{URL: url}).Build(t.Context(), call); !is(errs[0], "chain-unsupported") {
+		t.Errorf("without a base fee: %v", errs)
+	}
+}
+
+func TestAFeeThatIsTooLowIsAskedForAgain(t *testing.T) {
+	n := &node{base: big.NewInt(100), refuses: errors.New("max fee per gas less than block base fee")}
+	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1, FeeAge: time.Hour})
+	call := []chain.Call{{From: checksummed[0], To: checksummed[1]}}
+	network.Build(t.Context(), call)
+	if err := network.Send(t.Context(), [][]byte{{1}})[0]; !is(err, "transaction-underpriced") {
+		t.Errorf("sending answers %v", err)
+	}
+	n.base = big.NewInt(200)
+	if txs, _ := network.Build(t.Context(), call); txs[0].Fee.Int64() != 405 {
+		t.Errorf("the fee is still %s", txs[0].Fee)
+	}
+}
+
+func TestTheChainIsCheckedAgainAfterAFailure(t *testing.T) {
+	n := &node{id: 7}
+	network, err := evm.Open(evm.Config{URL: serve(t, n), ChainID: 7})
+	must(t, err)
+	defer network.Close()
+	_, err = network.Head(t.Context())
+	must(t, err)
+	n.id, n.status = 8, http.StatusBadGateway // another node takes its place
+	if _, err = network.Head(t.Context()); !is(err, "chain-unreachable") {
+		t.Errorf("while it is away: %v", err)
+	}
+	n.status = 0
+	for range 2 {
+		if _, err = network.Head(t.Context()); !is(err, "chain-mismatch") || !strings.Contains(err.Error(), "serves chain 8 and not 7") {
+			t.Errorf("after it changed: %v", err)
+		}
+	}
+	n.id = 7
+	_, err = network.Head(t.Context())
+	must(t, err)
+}
+
+func TestErrorsNeverShowTheEndpointsSecrets(t *testing.T) { // I25
+	n := &node{status: http.StatusUnauthorized}
+	here := strings.TrimPrefix(serve(t, n), "http://")
+	for _, url := range []string{
+		"http://user:canary@127.0.0.1:1/v3/canary?key=canary", "ws://user:canary@127.0.0.1:1/canary", "http://user:canary@" + here + "/canary",
+		"ws://" + here + "/canary", "http://user:canary@127.0.0.1:port/canary", "https://user:canary%zz@host/canary", "ftp://canary@127.0.0.1/canary", "http:///canary",
+	} {
+		_, err := evm.Dial(t.Context(), evm.Config{URL: url, ChainID: 1, Timeout: time.Second})
+		if err == nil {
+			t.Fatalf("%s is reached", url)
+		}
+		for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+			if strings.Contains(cause.Error(), "canary") {
+				t.Errorf("%s shows the secret: %v", url, cause)
+			}
+		}
+		if !is(err, "chain-unreachable") && !is(err, "config-invalid") {
+			t.Errorf("%s answers %v", url, err)
+		}
+	}
+}
+
+func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
+	for name, config := range map[string]evm.Config{"no chain id": {URL: "http://127.0.0.1:1"}, "no endpoint": {ChainID: 1}} {
+		if _, err := evm.Open(config); !is(err, "config-invalid") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := evm.Dial(t.Context(), evm.Config{URL: t.TempDir() + "/no.ipc", ChainID: 1}); !is(err, "chain-unreachable") {
+		t.Errorf("a socket that is not there: %v", err)
+	}
+}
