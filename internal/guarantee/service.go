@@ -15,8 +15,9 @@ import (
 type Workflows interface {
 	// Begin gives the newest definition for a message type.
 	Begin(messageType string) (Start, error)
-	// Again gives the start of the definition that a message is pinned to.
-	Again(ctx context.Context, ref string) (Start, error)
+	// Again gives the start of the definition that a message is pinned to, for one that stands at place: what it has begun
+	// stays known.
+	Again(ctx context.Context, ref string, place []byte) (Start, error)
 	// Restart begins the stored place's state anew, with no retries spent.
 	Restart(place []byte) ([]byte, error)
 }
@@ -135,7 +136,7 @@ func (s *Service) Replay(ctx context.Context, id message.ID, by string) error {
 		if rec.Status != Parked {
 			return notParked(rec)
 		}
-		start, err := s.Workflows.Again(ctx, rec.Workflow)
+		start, err := s.Workflows.Again(ctx, rec.Workflow, rec.Place)
 		if err != nil {
 			return err
 		}

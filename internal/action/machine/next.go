@@ -93,7 +93,7 @@ func (m *mover) enter() {
 	switch st.Type {
 	case Task:
 		m.place.Attempt, m.place.Entered = 1, m.env.Now.UnixMicro()
-		m.ask(st, false)
+		m.ask(st, st.Effect && m.place.begin())
 		if st.Effect && len(m.visits) == 0 {
 			m.visit(st.Name, "entered", "")
 		}

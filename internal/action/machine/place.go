@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -27,6 +28,7 @@ type Place struct {
 	Spent   []int           `json:"n,omitempty"` // retries spent, by retrier
 	Entered int64           `json:"e,omitempty"` // Unix microseconds: when the attempt began, for its timeout
 	Until   int64           `json:"u,omitempty"` // Unix microseconds: of Retry and Waiting
+	Begun   []string        `json:"b,omitempty"` // Tasks with an effect that were begun at any time: begun again, they are resumed
 }
 
 // Encode gives the stored form.
@@ -54,15 +56,28 @@ func DecodePlace(raw []byte) (Place, error) {
 func (p Place) until() time.Time { return time.UnixMicro(p.Until) }
 
 func (p Place) at(state string, input json.RawMessage) Place {
-	return Place{State: state, Input: input}
+	return Place{State: state, Input: input, Begun: p.Begun}
+}
+
+// begin notes that the effect of the state where the message stands may happen from now on; it tells whether it may have
+// happened before. The effect's key is message and state, however often the workflow comes by (I5).
+func (p *Place) begin() (before bool) {
+	if slices.Contains(p.Begun, p.State) {
+		return true
+	}
+	p.Begun = append(slices.Clone(p.Begun), p.State) // never the stored slice: a Move changes no input
+	return false
 }
 
 // Restart is the same state, begun anew with nothing spent: what an operator's resume does. A Task is tried again at once,
 // and knows that an effect may have happened.
 func (p Place) Restart() Place {
-	anew := Place{State: p.State, Input: p.Input, Phase: p.Phase, Attempt: p.Attempt, Until: p.Until}
+	anew := Place{State: p.State, Input: p.Input, Phase: p.Phase, Attempt: p.Attempt, Until: p.Until, Begun: p.Begun}
 	if p.Phase == Running || p.Phase == Retry {
 		anew.Phase, anew.Until = Retry, 0
 	}
 	return anew
 }
+
+// Replay is the definition's beginning, for a message that stands at p: what was begun stays known.
+func (d *Definition) Replay(p Place) Place { return Place{State: d.StartAt, Begun: p.Begun} }

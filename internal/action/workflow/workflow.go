@@ -73,20 +73,20 @@ func (l *Library) Begin(messageType string) (guarantee.Start, error) {
 	if def == nil {
 		return guarantee.Start{}, problem.New(problem.Invalid, "message-type-unknown", "there is no workflow for messages of type %q", messageType)
 	}
-	return start(def), nil
+	return guarantee.Start{Ref: def.Ref(), State: def.StartAt, Place: def.Start().Encode()}, nil
 }
 
-// Again gives the start of a pinned definition.
-func (l *Library) Again(ctx context.Context, ref string) (guarantee.Start, error) {
+// Again gives the start of a pinned definition, for a message that stands at place.
+func (l *Library) Again(ctx context.Context, ref string, place []byte) (guarantee.Start, error) {
 	def, err := l.Find(ctx, ref)
 	if err != nil {
 		return guarantee.Start{}, err
 	}
-	return start(def), nil
-}
-
-func start(def *machine.Definition) guarantee.Start {
-	return guarantee.Start{Ref: def.Ref(), State: def.StartAt, Place: def.Start().Encode()}
+	p, err := machine.DecodePlace(place)
+	if err != nil {
+		return guarantee.Start{}, err
+	}
+	return guarantee.Start{Ref: ref, State: def.StartAt, Place: def.Replay(p).Encode()}, nil
 }
 
 // Restart begins a place's state anew.
