@@ -28,7 +28,6 @@ demo: ## Run one transfer from the signed message to the mined transaction, and 
 
 .PHONY: test
 test: ## Run all tests, the short crash run included
-	go vet ./...
 	go test -timeout 15m ./...
 
 .PHONY: test-race
@@ -67,6 +66,7 @@ $(GOLANGCI):
 	@mkdir -p bin/install
 	GOBIN="$(CURDIR)/bin/install" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv bin/install/golangci-lint $@
+	rmdir bin/install
 
 .PHONY: generate
 generate: ## Write all generated files anew (needs Node for the contracts)

@@ -54,7 +54,6 @@ var keyHolders = map[string]string{
 	"internal/custody/keystore":   "the custody keys live here",
 	"internal/chain/evm/devchain": "the development chain's own funded account",
 	"client":                      "the key of a client, who signs on his own machine",
-	"cmd":                         "the command line signs as a client does",
 }
 
 func importRules() []rule {

@@ -101,7 +101,8 @@ type Chain struct {
 	// When a transaction counts as confirmed: the number of blocks from its own to the head, both included.
 	Confirmations uint64 `yaml:"confirmations"`
 
-	// The most that a transaction may offer for a unit of gas, in gwei, before Aval waits instead of sending it. 0: no limit.
+	// The most that a transaction may offer for a unit of gas, in gwei. While the chain asks for more nothing is signed, and
+	// the messages concerned wait for an operator. 0: no limit.
 	MaxFee uint64 `yaml:"max_fee"`
 
 	// The development chain; without effect when url is set.
