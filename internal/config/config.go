@@ -78,8 +78,8 @@ type Auth struct {
 	// The audience that a token has to name in its "aud".
 	Audience string `yaml:"audience"`
 
-	// The built-in issuer, for development: it gives a token to every client registered here, without asking who calls.
-	// Only allowed while the API listens on a loopback address.
+	// The built-in issuer, for development: it gives tokens to clients registered here for the secret that they were told.
+	// Its own key lies unsealed in the data folder, so it is only allowed while the API listens on a loopback address.
 	DevIssuer bool `yaml:"dev_issuer"`
 }
 

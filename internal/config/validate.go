@@ -70,7 +70,7 @@ func (v *violations) auth(c Auth, listen string) {
 	}
 	v.that(c.Subject != "", "auth.subject is empty: tokens would speak for nobody; set the claim that holds the client's id, such as sub")
 	v.that(c.Audience != "", "auth.audience is empty: tokens meant for others would be accepted; set the audience of Aval's tokens, such as aval")
-	v.that(!c.DevIssuer || !reachable(listen), "auth.dev_issuer is on while api.listen is %s: anyone who reaches it would get a token; turn it off, or listen on 127.0.0.1", listen)
+	v.that(!c.DevIssuer || !reachable(listen), "auth.dev_issuer is on while api.listen is %s: it is for development and not to be reached by others; turn it off, or listen on 127.0.0.1", listen)
 }
 
 func (v *violations) chain(c Chain) {
