@@ -346,7 +346,7 @@ func (p *platform) openServer(ctx context.Context) error {
 	checks := p.health()
 	services := server.Services{
 		Messages: p.messages, Why: p.why, Queries: p.queries, Outbox: p.outbox, Live: p.hub, Clients: sqlite.NewClients(p.record),
-		Mend:    func(ctx context.Context, repair bool) (any, error) { return p.queries.Verify(ctx, repair) },
+		Mender:  p.queries,
 		Wallets: p.wallets, Keys: releaser{p}, Types: p.catalog, Tokens: tokens, Alive: health.Handler(checks.Liveness), Ready: health.Handler(checks.Readiness), Metrics: p.metrics.Handler(),
 	}
 	if issuer != nil {
