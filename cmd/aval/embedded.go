@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/avalhq/aval/internal/action/controller"
 	"github.com/avalhq/aval/internal/action/step"
@@ -150,12 +153,20 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 		}
 		url = p.dev.URL()
 	}
-	p.network, err = evm.Dial(ctx, evm.Config{URL: url, ChainID: p.config.Chain.ID})
+	p.network, err = evm.Dial(ctx, evm.Config{URL: url, ChainID: p.config.Chain.ID, MaxFee: p.maxFee()})
 	if err != nil {
 		return err
 	}
 	p.closing(func() error { p.network.Close(); return nil })
 	return nil
+}
+
+// maxFee is the configured limit in wei, nil for none.
+func (p *platform) maxFee() *big.Int {
+	if p.config.Chain.MaxFee == 0 {
+		return nil
+	}
+	return new(big.Int).Mul(new(big.Int).SetUint64(p.config.Chain.MaxFee), big.NewInt(params.GWei))
 }
 
 func (p *platform) openDevChain(ctx context.Context) (err error) {
@@ -353,7 +364,7 @@ func (p *platform) openServer(ctx context.Context) error {
 		services.Credentials, services.Issuer = issuer, issuer.Handler()
 	}
 	p.server, err = server.New(server.Config{
-		Version: version(), Chains: p.served(), MaxBody: p.config.API.MaxBody, MaxIDs: p.config.API.MaxIDs, MaxStreams: p.config.API.MaxStreams,
+		Version: version(), Chains: p.served(), MaxBody: p.config.API.MaxBody, MaxIDs: p.config.API.MaxIDs, MaxStreams: p.config.API.MaxStreams, MaxClientStreams: p.config.API.MaxClientStreams,
 		Timeout: p.config.API.Timeout, Log: p.log, Observe: p.metrics.Request,
 	}, services)
 	return err
@@ -381,7 +392,7 @@ func (p *platform) tokens() (auth.Verifier, *auth.Issuer, error) {
 		}
 	}
 	if outside := p.config.Auth.Issuer; outside != "" {
-		verifier, err := auth.New(auth.Config{Issuer: outside, Audience: p.config.Auth.Audience}, auth.Discover(outside, http.DefaultClient))
+		verifier, err := auth.New(auth.Config{Issuer: outside, Audience: p.config.Auth.Audience, Subject: p.config.Auth.Subject}, auth.Discover(outside, http.DefaultClient))
 		if err != nil {
 			return nil, nil, err
 		}

@@ -53,6 +53,7 @@ var privateKeys = []string{"GenerateKey", "ToECDSA", "ToECDSAUnsafe", "HexToECDS
 var keyHolders = map[string]string{
 	"internal/custody/keystore":   "the custody keys live here",
 	"internal/chain/evm/devchain": "the development chain's own funded account",
+	"cmd":                         "the command line signs as a client does",
 	"client":                      "the key of a client, who signs on his own machine",
 }
 
