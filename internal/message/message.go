@@ -28,7 +28,7 @@ type Message struct {
 	Client  string          // the client that the id was issued to: "cli_…"
 	Chain   string          // CAIP-2 id of the chain it is meant for: "eip155:1337"
 	Expires time.Time       // not accepted after this; whole seconds
-	Body    json.RawMessage // by the type's schema, RFC 8785 canonical
+	Body    json.RawMessage // by the type's schema; from Verify: complete, in one notation (see Verify), RFC 8785 canonical
 }
 
 // Submission is the document that a client sends.

@@ -212,11 +212,11 @@ func TestA6ScalarsOutOfRange(t *testing.T) {
 	c := catalog(t)
 	original := submit(t, c, transfer(), message.EIP712)
 	n := curveOrder()
-	for name, value := range map[string]*big.Int{"zero": new(big.Int), "n": n, "n+1": new(big.Int).Add(n, big.NewInt(1)), "2^256-1": new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1))} {
+	above, top := new(big.Int).Add(n, big.NewInt(1)), new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1))
+	for _, value := range []*big.Int{new(big.Int), n, above, top} {
 		for i, scalar := range []string{"r", "s"} {
 			_, err := c.Verify(resigned(t, original, func(sig []byte) []byte { value.FillBytes(sig[32*i : 32*i+32]); return sig }), domainOf)
 			refused(t, err, problem.Invalid, "signature-malformed", fmt.Sprintf("an %s that is zero or not below", scalar))
-			_ = name
 		}
 	}
 	offCurve := resigned(t, original, func(sig []byte) []byte { big.NewInt(5).FillBytes(sig[:32]); return sig }) // 5 is no x of the curve

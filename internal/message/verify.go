@@ -18,6 +18,9 @@ import (
 // never repeats a value. Every refusal but amount-absurd (422, A24) is a 400. domain says which domain the installation
 // has for a chain; its errors are passed on.
 //
+// The Body that comes out says what was signed in one way, whatever way the client wrote it: every property is there, those
+// left out with their defaults; addresses are in EIP-55 notation and bytes in lower case. Original keeps what was sent.
+//
 // Not decided here: whether the id was issued, whether it has expired, whether the signer may speak for the client.
 func (c *Catalog) Verify(original []byte, domain func(chain string) (Domain, error)) (Verified, error) {
 	s, err := openSubmission(original)
