@@ -121,8 +121,9 @@ type DevChain struct {
 
 // Custody configures how the signing keys are sealed. Exactly one of key_file and passphrase is set.
 type Custody struct {
-	// The file with the key-encryption key, readable by its owner alone; made when there is none yet. It must not lie in the data folder: whoever copies that folder must not have
-	// copied the keys. Back it up elsewhere: without it the signing keys are lost.
+	// The file with the key-encryption key, readable by its owner alone; made when there is none yet. Left at its default it
+	// lies beside the data folder, never in it: whoever copies that folder must not have copied the keys. Back it up
+	// elsewhere: without it the signing keys are lost.
 	KeyFile string `yaml:"key_file"`
 
 	// Where the passphrase comes from that seals the keys instead of a key file: "prompt" asks on the terminal, "file:PATH"
