@@ -22,7 +22,7 @@ const (
 	maxSigners = 100 // a client
 )
 
-// Service is the register with its rules.
+// Service is the register with its rules: a Store that keeps them, and more.
 type Service struct {
 	store Store
 	now   func() time.Time
@@ -53,6 +53,16 @@ func (s *Service) Put(ctx context.Context, c Client) error {
 		return err
 	}
 	return s.store.Put(ctx, c)
+}
+
+// Change reads a client, lets the function change it, and puts it under the rules, in one transaction.
+func (s *Service) Change(ctx context.Context, id string, change func(*Client) error) (Client, error) {
+	return s.store.Change(ctx, id, func(c *Client) error {
+		if err := change(c); err != nil {
+			return err
+		}
+		return check(c)
+	})
 }
 
 // Get reads a client.

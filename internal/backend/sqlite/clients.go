@@ -14,7 +14,7 @@ import (
 // Clients is clients.Store on the system of record.
 //
 // Get answers from memory: it is asked for each submission. The file belongs to one process, so every change comes by here
-// and forgets what was remembered, also when the commit's outcome is unknown. Make one Clients a DB.
+// and forgets what was remembered, also when the commit's outcome is unknown. A DB has one Clients, whoever asks for it.
 type Clients struct {
 	db *DB
 
@@ -26,8 +26,8 @@ type Clients struct {
 
 const cachedClients = 10_000 // when there are more, all are forgotten: memory stays flat
 
-// NewClients serves the port from db.
-func NewClients(db *DB) *Clients { return &Clients{db: db, cache: map[string]clients.Client{}} }
+// NewClients serves the port from db; it is the same one each time.
+func NewClients(db *DB) *Clients { return db.clients }
 
 // Put adds or replaces a client.
 func (c *Clients) Put(ctx context.Context, client clients.Client) error {

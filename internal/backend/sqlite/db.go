@@ -23,6 +23,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitemigration"
 	"zombiezen.com/go/sqlite/sqlitex"
 
+	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/problem"
 )
@@ -48,6 +49,7 @@ type DB struct {
 	stop    chan struct{}
 	stopped chan struct{}
 	lock    *os.File
+	clients *Clients // one for all who ask: it remembers what it has read
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each commit
@@ -93,6 +95,7 @@ func open(ctx context.Context, path string, options Options) (*DB, error) {
 		queue: make(chan *write, 1024), stop: make(chan struct{}), stopped: make(chan struct{}),
 		changed: make(chan struct{}), fatal: make(chan error, 1),
 	}
+	db.clients = &Clients{db: db, cache: map[string]clients.Client{}}
 	go db.write(conn)
 	return db, nil
 }

@@ -21,7 +21,7 @@ type Subject struct {
 	// Commit leaves n events in one transaction, each of a message that has none yet, and tells whose, in order. It may be
 	// called concurrently.
 	Commit func(ctx context.Context, n int) ([]message.ID, error)
-	// Faults strikes the durable write of Commit, the point Write; nil where writes are not durable.
+	// Faults strikes the durable write of Commit, at the points of the name Write.
 	Faults *fault.Points
 	Write  string
 }
@@ -199,9 +199,6 @@ func (s Subject) follow(ctx context.Context, t *testing.T, total, limit int) (se
 }
 
 func failed(t *testing.T, s Subject) {
-	if s.Faults == nil {
-		return
-	}
 	s.Faults.Arm(s.Write+".before", fault.Fail, 1)
 	if _, err := s.Commit(t.Context(), 2); !errors.Is(err, fault.ErrInjected) {
 		t.Fatalf("the commit answered %v, want the injected fault", err)
@@ -213,9 +210,6 @@ func failed(t *testing.T, s Subject) {
 }
 
 func reportedFailed(t *testing.T, s Subject) {
-	if s.Faults == nil {
-		return
-	}
 	s.Faults.Arm(s.Write+".after", fault.Fail, 1)
 	if _, err := s.Commit(t.Context(), 2); !errors.Is(err, fault.ErrInjected) {
 		t.Fatalf("the commit answered %v, want the injected fault", err)

@@ -7,14 +7,18 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/event/eventtest"
+	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 )
 
 func TestLog(t *testing.T) {
 	eventtest.Run(t, func(*testing.T) eventtest.Subject {
-		log := eventtest.NewLog()
-		return eventtest.Subject{Outbox: log, Commit: func(_ context.Context, n int) ([]message.ID, error) {
+		log, faults := eventtest.NewLog(), fault.New()
+		return eventtest.Subject{Outbox: log, Faults: faults, Write: "log", Commit: func(_ context.Context, n int) ([]message.ID, error) {
+			if err := faults.Hit("log.before"); err != nil {
+				return nil, err
+			}
 			var ids []message.ID
 			var snaps []guarantee.Snapshot
 			for range n {
@@ -25,7 +29,7 @@ func TestLog(t *testing.T) {
 				})
 			}
 			log.Append(snaps...)
-			return ids, nil
+			return ids, faults.Hit("log.after")
 		}}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/reference"
@@ -16,6 +17,8 @@ import (
 // Model is Reference in memory, as plain as can be: what the suite holds a backend against, and a Store for tests of what
 // uses one. It runs the suite itself.
 type Model struct {
+	Faults *fault.Points // passes reference.apply and reference.replace, as a backend does; may be nil
+
 	mu       sync.Mutex
 	rows     map[message.ID]held
 	position int64
@@ -52,8 +55,8 @@ func (m *Model) set(row reference.Row) {
 func (m *Model) Apply(_ context.Context, rows []reference.Row, seq int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.fail != nil {
-		return m.fail
+	if err := cmp.Or(m.fail, m.Faults.Hit("reference.apply.before")); err != nil {
+		return err
 	}
 	for _, row := range rows {
 		if h, there := m.rows[row.ID]; !there || row.Version > h.Version {
@@ -63,15 +66,15 @@ func (m *Model) Apply(_ context.Context, rows []reference.Row, seq int64) error 
 	if seq != reference.Stay {
 		m.position = seq
 	}
-	return nil
+	return m.Faults.Hit("reference.apply.after")
 }
 
 // Replace sets and removes rows.
 func (m *Model) Replace(_ context.Context, rows []reference.Row, remove []message.ID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.fail != nil {
-		return m.fail
+	if err := cmp.Or(m.fail, m.Faults.Hit("reference.replace.before")); err != nil {
+		return err
 	}
 	for _, id := range remove {
 		delete(m.rows, id)
@@ -79,7 +82,7 @@ func (m *Model) Replace(_ context.Context, rows []reference.Row, remove []messag
 	for _, row := range rows {
 		m.set(row)
 	}
-	return nil
+	return m.Faults.Hit("reference.replace.after")
 }
 
 // Position is the last seq applied.

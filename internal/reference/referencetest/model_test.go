@@ -3,6 +3,7 @@ package referencetest_test
 import (
 	"testing"
 
+	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/reference/referencetest"
 )
@@ -10,7 +11,8 @@ import (
 func TestModel(t *testing.T) {
 	referencetest.Run(t, func(*testing.T) referencetest.Subject {
 		m := referencetest.NewModel()
-		return referencetest.Subject{Store: m, Repairs: m}
+		m.Faults = fault.New()
+		return referencetest.Subject{Store: m, Repairs: m, Faults: m.Faults}
 	})
 }
 

@@ -22,7 +22,7 @@ import (
 type Subject struct {
 	reference.Store
 	reference.Repairs
-	Faults *fault.Points // strikes at reference.apply and reference.replace; nil where nothing can fail
+	Faults *fault.Points // strikes at reference.apply and reference.replace
 }
 
 // Run runs the suite of Store and Repairs.
@@ -221,9 +221,6 @@ func countsWhileMoving(t *testing.T, s Subject) {
 }
 
 func failedApply(t *testing.T, s Subject) {
-	if s.Faults == nil {
-		return
-	}
 	a := row(1)
 	s.apply(t, 1, a)
 	s.Faults.Arm("reference.apply.before", fault.Fail, 1)
@@ -236,9 +233,6 @@ func failedApply(t *testing.T, s Subject) {
 }
 
 func repeatedApply(t *testing.T, s Subject) {
-	if s.Faults == nil {
-		return
-	}
 	a, b := row(1), row(2)
 	s.Faults.Arm("reference.apply.after", fault.Fail, 1)
 	if err := s.Apply(t.Context(), []reference.Row{a, b}, 2); !errors.Is(err, fault.ErrInjected) {
@@ -251,9 +245,6 @@ func repeatedApply(t *testing.T, s Subject) {
 }
 
 func failedReplace(t *testing.T, s Subject) {
-	if s.Faults == nil {
-		return
-	}
 	a, b := row(1), row(2)
 	s.apply(t, 1, a)
 	s.Faults.Arm("reference.replace.before", fault.Fail, 1)
