@@ -68,14 +68,14 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		refused(w, http.StatusBadRequest, "invalid_scope", "the client may not have one of the scopes asked for")
 		return
 	}
-	token, expires, err := i.Mint(known.Client, granted...)
+	token, _, err := i.Mint(known.Client, granted...)
 	if err != nil {
 		refused(w, http.StatusInternalServerError, "server_error", "the token could not be signed")
 		return
 	}
 	answer(w, http.StatusOK, map[string]any{
 		"access_token": token, "token_type": "Bearer", "scope": strings.Join(granted, " "),
-		"expires_in": int64(expires.Sub(i.Now()).Seconds()),
+		"expires_in": int64(i.Lifetime.Seconds()),
 	})
 }
 

@@ -115,11 +115,11 @@ func (v *OIDC) check(ctx context.Context, token string) (Principal, error) {
 func scopes(claims map[string]json.RawMessage) []string {
 	for _, name := range []string{"scope", "scp"} {
 		var text string
-		if json.Unmarshal(claims[name], &text) == nil {
+		if json.Unmarshal(claims[name], &text) == nil && text != "" {
 			return strings.Fields(text)
 		}
 		var list []string
-		if json.Unmarshal(claims[name], &list) == nil {
+		if json.Unmarshal(claims[name], &list) == nil && list != nil {
 			return list
 		}
 	}
