@@ -64,7 +64,10 @@ type Account struct {
 }
 
 // Network is the port to a chain's nodes. Errors are problems: chain-unreachable (Unavailable, try again),
-// chain-mismatch (the node serves another chain), insufficient-funds, execution-reverted, transaction-refused.
+// chain-busy (Unavailable: the sender's coin is spoken for by its waiting transactions), transaction-underpriced
+// (Unavailable: the same bytes may do later), fee-too-high (Unavailable: above the configured limit), chain-mismatch (the node
+// serves another chain), insufficient-funds, execution-reverted, transaction-refused (another transaction has the nonce, or the
+// node will never take it), token-unknown, address-invalid, hash-invalid, amount-invalid.
 // Durability, ordering and consistency are the chain's own. Batches are one round trip. Its suite is chaintest.
 type Network interface {
 	// ID is the CAIP-2 id; the first contact with the node checks it.
@@ -83,7 +86,8 @@ type Network interface {
 	Status(ctx context.Context, hashes []string) ([]Status, error)
 }
 
-// Codec is a chain's transaction format: pure functions, no node needed.
+// Codec is a chain's transaction format: pure functions, no node needed. Refusals: address-invalid, public-key-invalid,
+// amount-invalid, transaction-invalid (incomplete, or for another chain), signature-invalid.
 type Codec interface {
 	// Address checks an address and gives its canonical notation.
 	Address(s string) (string, error)

@@ -30,6 +30,8 @@ type node struct {
 	head    uint64
 	blocks  map[uint64]common.Hash // canonical
 	base    *big.Int
+	balance *big.Int // of everybody; with it eth_sendRawTransaction refuses only the next late times
+	late    int
 	asked   map[string]int
 	rounds  int
 	status  int // other than 0: every round answers it
@@ -51,8 +53,17 @@ func (n *node) ChainId() hexutil.Uint64 { //nolint:revive,staticcheck // eth_cha
 func (n *node) BlockNumber() hexutil.Uint64 { return hexutil.Uint64(n.head) }
 
 func (n *node) SendRawTransaction(raw hexutil.Bytes) (common.Hash, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.balance != nil {
+		if n.late--; n.late < 0 {
+			return crypto.Keccak256Hash(raw), nil
+		}
+	}
 	return crypto.Keccak256Hash(raw), n.refuses
 }
+
+func (n *node) GetBalance(common.Address, string) *hexutil.Big { return (*hexutil.Big)(n.balance) }
 
 func (n *node) GetTransactionByHash(hash common.Hash) object {
 	n.mu.Lock()
@@ -129,6 +140,32 @@ func TestANonceThatIsUsedMeansLookingUp(t *testing.T) {
 		errs := network.Send(t.Context(), [][]byte{waiting, other, minedAlready})
 		if errs[0] != nil || errs[2] != nil || !is(errs[1], "transaction-refused") {
 			t.Errorf("%q: known, unknown, known answer %v", said, errs)
+		}
+	}
+}
+
+// TestAPoolThatIsLateIsAskedAgain: the newest block shows the coin, the pool does not know of it yet.
+func TestAPoolThatIsLateIsAskedAgain(t *testing.T) {
+	n := &node{base: big.NewInt(100), refuses: errors.New("insufficient funds for gas * price + value")}
+	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+	by := newKey(t)
+	txs, errs := network.Build(t.Context(), []chain.Call{{From: by.Address(), To: checksummed[0], Value: big.NewInt(1)}})
+	must(t, errs[0])
+	digest, err := network.Codec().Digest(txs[0], 0)
+	must(t, err)
+	signed, err := network.Codec().Assemble(txs[0], 0, signature(t, by, digest))
+	must(t, err)
+	for _, test := range []struct {
+		balance *big.Int
+		late    int // times that it is refused
+		want    string
+	}{
+		{big.NewInt(21000*205 + 1), 0, ""}, {big.NewInt(21000*205 + 1), 2, ""}, {big.NewInt(21000*205 + 1), 100, "chain-busy"},
+		{big.NewInt(21000 * 205), 100, "insufficient-funds"},
+	} {
+		n.balance, n.late = test.balance, test.late
+		if err := network.Send(t.Context(), [][]byte{signed.Raw})[0]; (test.want != "" || err != nil) && !is(err, test.want) {
+			t.Errorf("with %s wei and %d refusals: %v, not %q", test.balance, test.late, err, test.want)
 		}
 	}
 }

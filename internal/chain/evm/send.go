@@ -11,36 +11,53 @@ import (
 )
 
 // Send broadcasts stored bytes in one round trip. That a nonce is used already can mean that these very bytes were mined or
-// wait in the pool: a second round trip looks them up by hash, and only what the node does not know is refused (I5).
+// wait in the pool: a second round trip looks them up by hash, and only what the node does not know is refused (I5). That the
+// sender cannot pay is believed only when the newest block says so too: a node's pool follows its head by a moment.
 func (n *Network) Send(ctx context.Context, raw [][]byte) []error {
 	errs := make([]error, len(raw))
+	said, err := n.broadcast(ctx, raw)
+	if err != nil {
+		return fill(errs, err)
+	}
+	var doubtful, poor []int
+	for i := range said {
+		switch classify(said[i]) {
+		case none, alreadyKnown:
+		case nonceTooLow, nonceTaken:
+			doubtful = append(doubtful, i)
+		case insufficientFunds:
+			poor = append(poor, i)
+		case underpriced:
+			n.forgetFees()
+			errs[i] = n.refusal(said[i], sending(raw[i]))
+		default:
+			errs[i] = n.refusal(said[i], sending(raw[i]))
+		}
+	}
+	n.settle(ctx, raw, said, doubtful, errs)
+	n.insist(ctx, raw, said, poor, errs)
+	return errs
+}
+
+// broadcast answers what the node says of each transaction.
+func (n *Network) broadcast(ctx context.Context, raw [][]byte) ([]error, error) {
 	elems := make([]rpc.BatchElem, len(raw))
 	var ignored json.RawMessage // the hash is known without the node
 	for i := range raw {
 		elems[i] = request(&ignored, "eth_sendRawTransaction", hexutil.Bytes(raw[i]))
 	}
 	if err := n.batch(ctx, elems); err != nil {
-		return fill(errs, err)
+		return nil, err
 	}
-	var doubtful []int
+	said := make([]error, len(raw))
 	for i := range elems {
-		switch classify(elems[i].Error) {
-		case none, alreadyKnown:
-		case nonceTooLow, nonceTaken:
-			doubtful = append(doubtful, i)
-		case underpriced:
-			n.forgetFees()
-			errs[i] = n.refusal(elems[i].Error, sending(raw[i]))
-		default:
-			errs[i] = n.refusal(elems[i].Error, sending(raw[i]))
-		}
+		said[i] = elems[i].Error
 	}
-	n.settle(ctx, raw, elems, doubtful, errs)
-	return errs
+	return said, nil
 }
 
 // settle decides about transactions whose nonce the node says is used: known by hash is sent.
-func (n *Network) settle(ctx context.Context, raw [][]byte, sent []rpc.BatchElem, doubtful []int, errs []error) {
+func (n *Network) settle(ctx context.Context, raw [][]byte, said []error, doubtful []int, errs []error) {
 	if len(doubtful) == 0 {
 		return
 	}
@@ -54,7 +71,7 @@ func (n *Network) settle(ctx context.Context, raw [][]byte, sent []rpc.BatchElem
 		case err != nil:
 			errs[i] = err
 		case !known[at]:
-			errs[i] = n.refusal(sent[i].Error, sending(raw[i]))
+			errs[i] = n.refusal(said[i], sending(raw[i]))
 		}
 	}
 }

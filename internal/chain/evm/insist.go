@@ -1,0 +1,88 @@
+package evm
+
+import (
+	"context"
+	"math/big"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// insist decides about transactions of which the node says that the sender cannot pay. Where the newest block shows enough
+// coin they are sent again, a few times; after that the coin may be spoken for by others that wait: try later.
+func (n *Network) insist(ctx context.Context, raw [][]byte, said []error, poor []int, errs []error) {
+	for _, pause := range []time.Duration{10, 40, 160} { // milliseconds
+		if poor = n.payable(ctx, raw, said, poor, errs); len(poor) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause * time.Millisecond):
+		}
+		poor = n.again(ctx, raw, said, poor, errs)
+	}
+	for _, i := range n.payable(ctx, raw, said, poor, errs) {
+		errs[i] = caused(said[i], problem.Unavailable, "chain-busy",
+			"%s is not accepted by the node of %s, although the sender has the coin: others of its transactions wait; try again when they are mined (the node says: %s)",
+			sending(raw[i]), n.ID(), shortened(said[i].Error()))
+	}
+}
+
+// payable keeps the transactions that the newest block's balance pays for, and refuses the others.
+func (n *Network) payable(ctx context.Context, raw [][]byte, said []error, poor []int, errs []error) (rest []int) {
+	if len(poor) == 0 {
+		return nil
+	}
+	balances, costs := make([]hexutil.Big, len(poor)), make([]*big.Int, len(poor))
+	elems := make([]rpc.BatchElem, 0, len(poor))
+	for at, i := range poor {
+		tx, err := n.codec.Decode(raw[i])
+		if err != nil { // not Aval's: what the node says stands
+			errs[i] = n.refusal(said[i], sending(raw[i]))
+			continue
+		}
+		costs[at] = new(big.Int).Mul(tx.Tx.Fee, new(big.Int).SetUint64(tx.Tx.Gas))
+		costs[at].Add(costs[at], tx.Tx.Value)
+		elems = append(elems, request(&balances[at], "eth_getBalance", tx.Tx.From, "latest"))
+	}
+	err := n.read(ctx, elems)
+	for at, i := range poor {
+		switch {
+		case costs[at] == nil:
+		case err != nil:
+			errs[i] = err
+		case balances[at].ToInt().Cmp(costs[at]) < 0:
+			errs[i] = n.refusal(said[i], sending(raw[i]))
+		default:
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+// again sends once more and answers which the node still says cannot be paid.
+func (n *Network) again(ctx context.Context, raw [][]byte, said []error, poor []int, errs []error) (rest []int) {
+	part := make([][]byte, len(poor))
+	for at, i := range poor {
+		part[at] = raw[i]
+	}
+	now, err := n.broadcast(ctx, part)
+	for at, i := range poor {
+		switch {
+		case err != nil:
+			errs[i] = err
+		case classify(now[at]) == none || classify(now[at]) == alreadyKnown:
+		case classify(now[at]) == insufficientFunds:
+			said[i], rest = now[at], append(rest, i)
+		case classify(now[at]) == nonceTooLow || classify(now[at]) == nonceTaken: // maybe these bytes, by another way
+			said[i] = now[at]
+			n.settle(ctx, raw, said, []int{i}, errs)
+		default:
+			errs[i] = n.refusal(now[at], sending(raw[i]))
+		}
+	}
+	return rest
+}
