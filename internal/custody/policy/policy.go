@@ -15,8 +15,9 @@
 //	message   id, type, client, chain, body (all its fields; addresses in EIP-55 notation, bytes in lower case)
 //	client    id, name: the registered client of the message
 //	wallet    id, owner, name, chain, address; null when the message names no wallet
-//	tx        to, value (decimal digits), data, selector ("0x" and 8 digits, or ""): the transaction about to be signed,
-//	          decoded; null before it is built, and for messages without one
+//	tx        to, value (decimal digits), data, selector ("0x" and 8 digits, or ""), and transfer: the transaction about to
+//	          be signed, decoded; null before it is built, and for messages without one. tx.transfer has to (EIP-55) and
+//	          amount (decimal digits) when the data is an ERC-20 transfer, and is null otherwise
 //	calldata  a list of all call data in sight: the transaction's, and the body's field "data"
 //	now       unix time in seconds
 //
@@ -27,11 +28,14 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math/big"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/expr"
@@ -183,5 +187,13 @@ func decoded(tx *Transaction) map[string]any {
 	if len(tx.Data) >= 4 {
 		selector = data[:10]
 	}
-	return map[string]any{"to": tx.To, "value": value, "data": data, "selector": selector}
+	return map[string]any{"to": tx.To, "value": value, "data": data, "selector": selector, "transfer": transfer(tx.Data)}
+}
+
+// transfer decodes the data of ERC-20's transfer(address,uint256), in the one encoding that the ABI gives it; nil otherwise.
+func transfer(data []byte) any {
+	if len(data) != 4+32+32 || !bytes.HasPrefix(data, []byte{0xa9, 0x05, 0x9c, 0xbb, 15: 0}) {
+		return nil
+	}
+	return map[string]any{"to": common.BytesToAddress(data[16:36]).Hex(), "amount": new(big.Int).SetBytes(data[36:]).String()}
 }

@@ -137,6 +137,9 @@ func TestShippedComparesTransactionWithMessage(t *testing.T) {
 		"token with value":      {transfer("erc20:" + token), policy.Transaction{To: token, Data: data, Value: big.NewInt(1)}, false},
 		"token, other function": {transfer("erc20:" + token), policy.Transaction{To: token, Data: unhex(t, "23b872dd"+padded+limit)}, false},
 		"token, other payee":    {transfer("erc20:" + token), policy.Transaction{To: token, Data: unhex(t, "a9059cbb"+limit+limit)}, false},
+		"token, other amount":   {transfer("erc20:" + token), policy.Transaction{To: token, Data: unhex(t, "a9059cbb"+padded+unlim)}, false},
+		"token, dirty address":  {transfer("erc20:" + token), policy.Transaction{To: token, Data: unhex(t, "a9059cbb"+"01"+padded[2:]+limit)}, false},
+		"token, data too long":  {transfer("erc20:" + token), policy.Transaction{To: token, Data: append(unhex(t, "a9059cbb"+padded+limit), 0)}, false},
 		"token, data cut":       {transfer("erc20:" + token), policy.Transaction{To: token, Data: data[:40]}, false},
 		"call":                  {call("0xa9059cbb" + padded + limit), policy.Transaction{To: token, Data: data}, true},
 		"call, other data":      {call("0xa9059cbb" + padded + unlim), policy.Transaction{To: token, Data: data}, false},
@@ -215,6 +218,23 @@ func TestA13PowerGivenAway(t *testing.T) {
 		}
 	}
 	expect(t, p, call(selector("approve(address,uint256)")+padded+limit), true, "call-by-owner")
+}
+
+// A rule can limit token transfers by what the transaction does, whatever message asks for it.
+func TestTransferIsDecoded(t *testing.T) {
+	p := load(t, `
+rules:
+  - name: small
+    effect: allow
+    when: tx.transfer.to == "`+payee+`" && dec(tx.transfer.amount) <= dec("100")
+`)
+	in := call("0xa9059cbb" + padded + limit)
+	in.Tx = &policy.Transaction{To: token, Data: unhex(t, "a9059cbb"+padded+limit)}
+	expect(t, p, in, true, "small")
+	in.Tx.Data[67]++
+	expect(t, p, in, false, policy.DefaultDeny)
+	in.Tx.Data = nil
+	expect(t, p, in, false, policy.DefaultDeny)
 }
 
 func TestDenyWinsAndOrderNamesTheRule(t *testing.T) {
