@@ -46,7 +46,7 @@ func TestA16DatabaseRefuses(t *testing.T) {
 	for _, refused := range []string{
 		"INSERT INTO decisions (message, state, key, nonce, fence, tx) VALUES ('m3', 's', 1, 7, 5, x'00')", // same nonce, second intent
 		"INSERT INTO decisions (message, state, key, nonce, fence, tx) VALUES ('m1', 's', 1, 9, 5, x'00')", // same step, second nonce
-		"UPDATE decisions SET raw = x'03' WHERE message = 'm1' AND state = 's'", // signed once
+		"UPDATE decisions SET raw = x'03' WHERE message = 'm1' AND state = 's'",                            // signed once
 		"UPDATE decisions SET hash = NULL, raw = NULL WHERE message = 'm1' AND state = 's'",
 		"UPDATE decisions SET hash = x'03' WHERE message = 'm2'",
 		"UPDATE decisions SET nonce = 9, hash = x'01', raw = x'02' WHERE message = 'm2'",

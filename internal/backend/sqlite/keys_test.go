@@ -1,8 +1,13 @@
 package sqlite_test
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	backend "github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/custody/key"
@@ -43,4 +48,32 @@ func TestKeys(t *testing.T) {
 		r := newRecord(t)
 		return keytest.Harness{Faults: r.faults, Open: func(t testing.TB) key.Registry { return backend.NewKeys(r.open(t)) }}
 	})
+}
+
+// TestI11ClockSetBack: the order of use does not follow a clock that was set back.
+func TestI11ClockSetBack(t *testing.T) {
+	r := newRecord(t)
+	keys := backend.NewKeys(r.open(t))
+	for _, id := range []string{"key_a", "key_b"} {
+		if err := keys.Add(t.Context(), key.Key{ID: id, Chain: "c", Address: id, Pool: "hot"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := sqlite.OpenConn(r.path, sqlite.OpenReadWrite|sqlite.OpenWAL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const in2100 = "UPDATE keys SET last_used = 4102444800000000 WHERE id = 'key_a';"
+	if err := errors.Join(sqlitex.ExecuteScript(conn, in2100, nil), conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"key_b", "key_a", "key_b", "key_a"} {
+		l, err := keys.Lease(t.Context(), key.Request{Holder: "p/w", Chain: "c", Pool: "hot", TTL: time.Hour})
+		if err != nil || l.Key.ID != want {
+			t.Fatalf("lease %d is %s, %v; want %s", i, l.Key.ID, err, want)
+		}
+		if err := keys.Release(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

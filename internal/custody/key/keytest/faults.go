@@ -81,6 +81,19 @@ func strike(t *testing.T, h Harness, w write, side string, restart bool) {
 	}
 }
 
+// unconfirmed: a lease whose commit was reported as failed has no holder, and is not waited for until it expires.
+func unconfirmed(t *testing.T, h Harness) {
+	r := h.Open(t)
+	k := add(t, r, "")
+	h.Faults.Arm("keys.lease.after", fault.Fail, 1)
+	_, err := r.Lease(t.Context(), one(k.ID))
+	want(t, err, fault.ErrInjected)
+	_, err = r.Lease(t.Context(), one(k.ID))
+	want(t, err, key.ErrQuarantined)
+	reconcile(t, r, k.ID, 0)
+	release(t, r, lease(t, r, one(k.ID)))
+}
+
 func addFails(t *testing.T, h Harness) {
 	r := h.Open(t)
 	for _, side := range []string{".before", ".after"} {

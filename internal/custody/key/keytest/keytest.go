@@ -47,6 +47,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Harness) {
 		"Concurrency/WaiterGivesUp":               waiterGivesUp,
 		"Concurrency/NamedWaiterAndPool":          specificAndPool,
 		"Faults/EachWrite":                        eachWrite,
+		"Faults/UnconfirmedLease":                 unconfirmed,
 		"Model/RandomHistories":                   model,
 	}
 	for name, run := range tiers {
