@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/avalhq/aval/internal/config"
+)
+
+type configCommands struct {
+	Example configExample `cmd:"" default:"1" help:"Print the configuration with its defaults, each field under its explanation."`
+	Check   configCheck   `cmd:"" help:"Check a configuration file."`
+}
+
+type configExample struct{}
+
+// Run is the command.
+func (configExample) Run(s *screen) error {
+	_, err := fmt.Fprint(s.out, config.Example())
+	return err
+}
+
+type configCheck struct {
+	File string `arg:"" help:"The file." placeholder:"FILE"`
+}
+
+// Run is the command.
+func (c *configCheck) Run(s *screen) error {
+	cfg, err := config.Load(c.File)
+	if err != nil {
+		return err
+	}
+	s.answer(cfg, func() { s.say("%s is good.", c.File) })
+	return nil
+}

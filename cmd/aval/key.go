@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/avalhq/aval/client"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+type keyCommands struct {
+	List      keyList      `cmd:"" help:"List the signing keys and who is using them (operator)."`
+	Show      keyShow      `cmd:"" help:"Show a signing key (operator)."`
+	Release   keyRelease   `cmd:"" help:"End a key's quarantine, if the chain agrees (operator)."`
+	NewSigner keyNewSigner `cmd:"" help:"Make a client's signer key, in a file."`
+}
+
+// Help is shown by aval key --help.
+func (keyCommands) Help() string {
+	return `Signing keys are custody keys: Aval holds them sealed and shows their handles alone. A signer key is the client's own, with which it signs messages; Aval knows its address alone.
+
+    aval key list
+    aval key new-signer signer.json`
+}
+
+type keyList struct{}
+
+// Run is the command.
+func (keyList) Run(ctx context.Context, s *screen, a *access) error {
+	keys, err := keysOf(ctx, a)
+	if err != nil {
+		return err
+	}
+	s.answer(map[string]any{"keys": append([]client.Key{}, keys...)}, func() {
+		var rows [][]string
+		for _, k := range keys {
+			rows = append(rows, []string{k.ID, k.Address, k.Chain, k.Status, fmt.Sprint(k.Nonce), fmt.Sprint(k.Fence), lastUsed(k), k.Holder})
+		}
+		s.table([]string{"KEY", "ADDRESS", "CHAIN", "STATUS", "NONCE", "FENCE", "LAST USED", "HOLDER"}, rows, "There is no key yet; each wallet gets one.")
+	})
+	return nil
+}
+
+func keysOf(ctx context.Context, a *access) ([]client.Key, error) {
+	api, err := a.asOperator()
+	if err != nil {
+		return nil, err
+	}
+	return api.Keys(ctx)
+}
+
+func lastUsed(k client.Key) string {
+	if k.LastUsed == nil {
+		return ""
+	}
+	return moment(*k.LastUsed)
+}
+
+func (s *screen) key(k client.Key) {
+	s.answer(k, func() {
+		s.facts([2]string{"key", k.ID}, [2]string{"address", k.Address}, [2]string{"chain", k.Chain}, [2]string{"pool", k.Pool}, [2]string{"status", k.Status},
+			[2]string{"holder", k.Holder}, [2]string{"reason", k.Reason}, [2]string{"next nonce", fmt.Sprint(k.Nonce)}, [2]string{"fence", fmt.Sprint(k.Fence)},
+			[2]string{"last used", lastUsed(k)})
+	})
+}
+
+type keyShow struct {
+	ID string `arg:"" help:"The key's id." placeholder:"KEY"`
+}
+
+// Run is the command.
+func (c *keyShow) Run(ctx context.Context, s *screen, a *access) error {
+	keys, err := keysOf(ctx, a)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.ID == c.ID {
+			s.key(k)
+			return nil
+		}
+	}
+	return problem.New(problem.NotFound, "key-unknown", "there is no key %s; aval key list shows those that there are", c.ID)
+}
+
+type keyRelease struct {
+	ID string `arg:"" help:"The key's id." placeholder:"KEY"`
+}
+
+// Help is shown by aval key release --help.
+func (keyRelease) Help() string {
+	return `A key whose worker failed is in quarantine until its next nonce is held against the chain. When the chain is ahead of what was decided here, the key is used elsewhere, and it stays in quarantine.`
+}
+
+// Run is the command.
+func (c *keyRelease) Run(ctx context.Context, s *screen, a *access) error {
+	api, err := a.asOperator()
+	if err != nil {
+		return err
+	}
+	k, err := api.Reconcile(ctx, c.ID)
+	if err == nil {
+		s.key(k)
+	}
+	return err
+}
+
+type keyNewSigner struct {
+	File string `arg:"" help:"The file to write, readable by you alone. None is replaced." placeholder:"FILE"`
+}
+
+// Run is the command.
+func (c *keyNewSigner) Run(s *screen) error {
+	k, err := newSignerKey()
+	if err != nil {
+		return err
+	}
+	if err := k.write(c.File); err != nil {
+		return err
+	}
+	s.answer(map[string]string{"address": k.Address, "file": c.File}, func() {
+		s.facts([2]string{"address", k.Address}, [2]string{"file", c.File})
+		s.note("\nKeep the file where the client signs, and back it up. aval client create NAME --signer %s registers it.", k.Address)
+	})
+	return nil
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/avalhq/aval/internal/auth"
+	"github.com/avalhq/aval/internal/config"
+)
+
+type serveCommand struct {
+	settings `embed:""`
+	File     string `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file; aval config prints an example." placeholder:"FILE"`
+}
+
+// Help is shown by aval serve --help.
+func (serveCommand) Help() string {
+	return `The same platform as aval dev, without what makes development convenient: no ready-made client, no coin from a faucet, and the development issuer only where the file says auth.dev_issuer: true. Then the operator's credentials are left in operator.json in the data folder.
+
+    aval config > aval.yaml
+    aval config check aval.yaml
+    aval serve --config aval.yaml`
+}
+
+// Run is the command.
+func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
+	cfg, err := c.load(config.Default(), c.File)
+	if err != nil {
+		return err
+	}
+	if asked, err := asksForIssuer(c.File); err != nil {
+		return err
+	} else if !asked {
+		cfg.Auth.DevIssuer = false
+	}
+	overridePassphrase(&cfg)
+	o, err := prepare(cfg, s)
+	if err != nil {
+		return err
+	}
+	r, err := launch(ctx, cfg, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.end()) }()
+	if err := r.enrollOperator(ctx, filepath.Join(cfg.Data, "operator.json")); err != nil {
+		return err
+	}
+	s.answer(map[string]string{"url": r.url(), "chain": r.chainID}, func() { s.say("Serving %s at %s. Ctrl-C stops it.", r.chainID, r.url()) })
+	return r.wait(ctx, s)
+}
+
+// asksForIssuer says whether the file itself turns the development issuer on.
+func asksForIssuer(file string) (bool, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return false, misused("config-unreadable", "cannot read the configuration: %w", err)
+	}
+	var asked struct {
+		Auth struct {
+			DevIssuer bool `yaml:"dev_issuer"`
+		} `yaml:"auth"`
+	}
+	err = yaml.Unmarshal(raw, &asked)
+	return asked.Auth.DevIssuer, err
+}
+
+// enrollOperator leaves a login for the first operator, when it is the development issuer that gives tokens.
+func (r *running) enrollOperator(ctx context.Context, path string) error {
+	if r.issuer == nil {
+		return nil
+	}
+	p, there, err := readProfile(path)
+	if err != nil {
+		return err
+	}
+	if _, err := r.issuer.Check(ctx, p.Operator.ID, p.Operator.Secret); !there || err != nil {
+		p.Operator.ID = "operator"
+		if p.Operator.Secret, err = r.issuer.Enroll(ctx, p.Operator.ID, auth.Operator); err != nil {
+			return err
+		}
+	}
+	p.URL = r.url()
+	return p.write(path)
+}
