@@ -73,7 +73,7 @@ func (s *scope) variables() (map[string]any, error) {
 }
 
 func put(into map[string]any, name string, raw json.RawMessage) error {
-	if raw == nil {
+	if len(raw) == 0 {
 		into[name] = nil
 		return nil
 	}
@@ -144,7 +144,7 @@ func merge(ext, assigned json.RawMessage) (json.RawMessage, error) {
 		return ext, nil
 	}
 	all, more := map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	if ext != nil {
+	if len(ext) > 0 {
 		if err := json.Unmarshal(ext, &all); err != nil {
 			return nil, fmt.Errorf("the ext of the message is not a JSON object: %w", err)
 		}
