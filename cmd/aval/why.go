@@ -12,10 +12,10 @@ import (
 )
 
 // why explains where a message stands; for one that has sent a transaction it asks the chain as well.
-func (p *platform) why(ctx context.Context, id message.ID) (any, error) {
+func (p *platform) why(ctx context.Context, id message.ID) (guarantee.Why, error) {
 	rec, history, err := p.store.Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return guarantee.Why{}, err
 	}
 	answer := guarantee.Explain(rec, history, time.Now())
 	var ext struct {

@@ -99,10 +99,12 @@ func (e endpoint) body(p *party, things possessions) []byte {
 	case strings.HasSuffix(e.path, "/park"):
 		return []byte(`{"reason":"because"}`)
 	case strings.HasSuffix(e.path, "/signers"):
-		return []byte(`{"signers":[]}`)
+		return []byte(`{"signers":["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]}`)
 	case e.String() == "PUT /v1/messages/{id}":
 		return p.note(server.Issued{ID: message.ID(things["messages"]), Expires: time.Now().Add(time.Hour)}, "stolen")
-	case e.String() == "POST /v1/clients", e.String() == "POST /v1/wallets":
+	case e.String() == "POST /v1/clients":
+		return []byte(`{"name":"another","signers":["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]}`)
+	case e.String() == "POST /v1/wallets":
 		return []byte(`{"name":"another"}`)
 	}
 	return nil
@@ -227,7 +229,7 @@ func TestA22RevokedGrant(t *testing.T) {
 	if a := alice.get("/v1/counts"); a.status != 200 {
 		t.Errorf("enabled again: got %d %s", a.status, a.body)
 	}
-	op.call("PUT", "/v1/clients/"+alice.id+"/signers", []byte(`{"signers":[]}`))
+	op.call("PUT", "/v1/clients/"+alice.id+"/signers", []byte(`{"signers":["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]}`))
 	alice.call("PUT", "/v1/messages/"+string(spare.ID), alice.note(spare, "by a signer that was removed")).refused(t, http.StatusForbidden, "signer-unknown")
 	stranger := *alice
 	var err error
@@ -285,7 +287,7 @@ func TestClientsAreRegisteredByOperators(t *testing.T) {
 	}
 	for signer, code := range map[string]string{
 		"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1Beaed": "address-checksum", "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed": "address-malformed",
-		"0x0000000000000000000000000000000000000000": "address-zero",
+		"0x0000000000000000000000000000000000000000": "signer-zero",
 	} {
 		op.call("PUT", "/v1/clients/"+c.ID+"/signers", []byte(`{"signers":["`+signer+`"]}`)).refused(t, 400, code)
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/problem"
-	"github.com/avalhq/aval/internal/typeid"
 )
 
 func (s *Server) clientRoutes() {
@@ -48,8 +47,8 @@ func viewOfClient(c clients.Client) Client {
 
 type createClientInput struct {
 	Body struct {
-		Name    string   `json:"name" minLength:"1" maxLength:"100"`
-		Signers []string `json:"signers,omitempty" maxItems:"100" doc:"Addresses that sign for it: 0x and 40 hex digits."`
+		Name    string   `json:"name" minLength:"1" maxLength:"80"`
+		Signers []string `json:"signers" minItems:"1" maxItems:"100" doc:"Addresses that sign for it: 0x and 40 hex digits."`
 	}
 }
 
@@ -58,8 +57,8 @@ func (s *Server) createClient(ctx context.Context, in *createClientInput) (*body
 	if err != nil {
 		return nil, err
 	}
-	c := clients.Client{ID: typeid.New("cli"), Name: in.Body.Name, Signers: signers, Created: time.Now().UTC().Truncate(time.Millisecond)}
-	if err := s.Clients.Put(ctx, c); err != nil {
+	c, err := s.register.Create(ctx, in.Body.Name, signers)
+	if err != nil {
 		return nil, err
 	}
 	view := viewOfClient(c)
@@ -97,7 +96,7 @@ func (s *Server) getClient(ctx context.Context, in *byID) (*body[Client], error)
 type signersInput struct {
 	ID   string `path:"id" maxLength:"64"`
 	Body struct {
-		Signers []string `json:"signers" maxItems:"100" doc:"All of them; who is left out signs no more, at once."`
+		Signers []string `json:"signers" minItems:"1" maxItems:"100" doc:"All of them; who is left out signs no more, at once."`
 	}
 }
 
@@ -106,22 +105,22 @@ func (s *Server) setSigners(ctx context.Context, in *signersInput) (*body[Client
 	if err != nil {
 		return nil, err
 	}
-	return s.changeClient(ctx, in.ID, func(c *clients.Client) { c.Signers = signers })
+	c, err := s.register.Change(ctx, in.ID, func(c *clients.Client) error {
+		c.Signers = signers
+		return nil
+	})
+	return clientOrRefusal(c, err)
 }
 
 func (s *Server) disableClient(ctx context.Context, in *byID) (*body[Client], error) {
-	return s.changeClient(ctx, in.ID, func(c *clients.Client) { c.Disabled = true })
+	return clientOrRefusal(s.register.Disable(ctx, in.ID))
 }
 
 func (s *Server) enableClient(ctx context.Context, in *byID) (*body[Client], error) {
-	return s.changeClient(ctx, in.ID, func(c *clients.Client) { c.Disabled = false })
+	return clientOrRefusal(s.register.Enable(ctx, in.ID))
 }
 
-func (s *Server) changeClient(ctx context.Context, id string, change func(*clients.Client)) (*body[Client], error) {
-	c, err := s.Clients.Change(ctx, id, func(c *clients.Client) error {
-		change(c)
-		return nil
-	})
+func clientOrRefusal(c clients.Client, err error) (*body[Client], error) {
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +138,6 @@ func addresses(texts []string) ([]common.Address, error) {
 		out[i] = common.HexToAddress(text)
 		if digits != strings.ToLower(digits) && digits != strings.ToUpper(digits) && out[i].Hex() != text {
 			return nil, problem.New(problem.Invalid, "address-checksum", "the checksum of signer %d does not hold, so the address may be mistyped", i+1)
-		}
-		if out[i] == (common.Address{}) {
-			return nil, problem.New(problem.Invalid, "address-zero", "signer %d is the zero address, which nobody can sign for", i+1)
 		}
 	}
 	return out, nil

@@ -145,7 +145,7 @@ func (s *Server) history(ctx context.Context, in *byID) (*body[History], error) 
 	return &body[History]{Body: History{ID: rec.ID, Entries: entries}}, nil
 }
 
-func (s *Server) why(ctx context.Context, in *byID) (*body[any], error) {
+func (s *Server) why(ctx context.Context, in *byID) (*body[guarantee.Why], error) {
 	rec, _, err := s.message(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -154,5 +154,5 @@ func (s *Server) why(ctx context.Context, in *byID) (*body[any], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &body[any]{Body: why}, nil
+	return &body[guarantee.Why]{Body: why}, nil
 }

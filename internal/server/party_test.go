@@ -104,7 +104,9 @@ func (p *party) request(ctx context.Context, method, path string, body []byte) *
 
 func (p *party) call(method, path string, body []byte) answer {
 	p.t.Helper()
-	return do(p.t, p.request(p.t.Context(), method, path, body))
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second) // a stream where a refusal was due must not last
+	defer cancel()
+	return do(p.t, p.request(ctx, method, path, body))
 }
 
 func do(t testing.TB, r *http.Request) answer {

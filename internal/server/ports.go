@@ -74,13 +74,13 @@ type Mender interface {
 // Services are what the server serves. Those that may be nil say so.
 type Services struct {
 	Messages    Messages
-	Why         func(context.Context, message.ID) (any, error)
+	Why         func(context.Context, message.ID) (guarantee.Why, error)
 	Queries     Queries
 	Mender      Mender
 	Outbox      event.Outbox
 	Live        Live
-	Clients     clients.Store
-	Credentials Credentials // nil when tokens come from an outside issuer
+	Clients     clients.Store // its rules are those of clients.Service
+	Credentials Credentials   // nil when tokens come from an outside issuer
 	Wallets     Wallets
 	Keys        Keys
 	Types       Types

@@ -17,6 +17,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/avalhq/aval/internal/clients"
 )
 
 // Config is what the server has to know besides its services. The zero value of a field means its default.
@@ -43,6 +45,7 @@ type Server struct {
 	api      huma.API
 	document []byte
 	streams  *slots
+	register *clients.Service
 
 	stopping context.Context // ends when the streams have to
 	stop     context.CancelFunc
@@ -51,7 +54,7 @@ type Server struct {
 // New registers all routes.
 func New(config Config, services Services) (*Server, error) {
 	config = withDefaults(config)
-	s := &Server{Services: services, config: config, log: config.Log, mux: http.NewServeMux(), streams: newSlots(config.MaxStreams, config.MaxClientStreams)}
+	s := &Server{register: clients.NewService(services.Clients, time.Now), Services: services, config: config, log: config.Log, mux: http.NewServeMux(), streams: newSlots(config.MaxStreams, config.MaxClientStreams)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.api = humago.New(s.mux, s.openAPI())
 	s.api.UseMiddleware(s.authorize)

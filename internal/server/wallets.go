@@ -45,7 +45,7 @@ func viewOfWallet(w wallet.Wallet) Wallet {
 type createWalletInput struct {
 	Body struct {
 		Chain string `json:"chain,omitempty" maxLength:"64" doc:"CAIP-2 id; may be left out where there is one chain."`
-		Name  string `json:"name" minLength:"1" maxLength:"100"`
+		Name  string `json:"name" minLength:"1" maxLength:"80"`
 		Owner string `json:"owner,omitempty" maxLength:"64" doc:"The client that it is for; only an operator may name another than itself."`
 	}
 }

@@ -129,8 +129,9 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 		Messages: front, Queries: read, Mender: read, Outbox: e.Outbox, Live: hub, Clients: e.Clients, Credentials: e.Issuer,
 		Wallets: wallet.NewService(e.Wallets, keyMaker{e.Keys}, map[string]wallet.Chain{Chain: {Network: rich{}}}, time.Now),
 		Keys:    keys{e.Keys}, Types: catalog, Issuer: e.Issuer.Handler(),
-		Why: func(_ context.Context, id message.ID) (any, error) {
-			return map[string]string{"sentence": string(id) + " is on trial"}, nil
+		Why: func(ctx context.Context, id message.ID) (guarantee.Why, error) {
+			rec, history, err := e.Guarantee.Get(ctx, id)
+			return guarantee.Explain(rec, history, time.Now()), err
 		},
 	}, nil
 }
@@ -193,7 +194,7 @@ func (begin) Begin(messageType string) (guarantee.Start, error) {
 	return guarantee.Start{Ref: messageType + "@trial", State: "Validate", Place: []byte("{}")}, nil
 }
 
-func (begin) Again(_ context.Context, ref string) (guarantee.Start, error) {
+func (begin) Again(_ context.Context, ref string, _ []byte) (guarantee.Start, error) {
 	return guarantee.Start{Ref: ref, State: "Validate", Place: []byte("{}")}, nil
 }
 
