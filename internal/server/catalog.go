@@ -33,7 +33,7 @@ type ChainDomain struct {
 
 // ChainList is all chains.
 type ChainList struct {
-	Chains []Chain `json:"chains"`
+	Chains []Chain `json:"chains" nullable:"false"`
 }
 
 // MessageType is what a client has to know to sign a message of a type.
@@ -46,12 +46,12 @@ type MessageType struct {
 // Struct is the EIP-712 struct of a message type.
 type Struct struct {
 	Name   string          `json:"name" example:"Transfer"`
-	Fields []message.Field `json:"fields" doc:"In order; the envelope's first, then the body's."`
+	Fields []message.Field `json:"fields" nullable:"false" doc:"In order; the envelope's first, then the body's."`
 }
 
 // TypeList is the names of all message types.
 type TypeList struct {
-	Types []string `json:"types"`
+	Types []string `json:"types" nullable:"false"`
 }
 
 func (s *Server) serves(chain string) bool {

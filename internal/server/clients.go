@@ -26,7 +26,7 @@ func (s *Server) clientRoutes() {
 type Client struct {
 	ID       string    `json:"id" example:"cli_01k9x0v7k2f6wr9h0c8m1n2p3q"`
 	Name     string    `json:"name"`
-	Signers  []string  `json:"signers" doc:"Addresses that sign for it."`
+	Signers  []string  `json:"signers" nullable:"false" doc:"Addresses that sign for it."`
 	Disabled bool      `json:"disabled"`
 	Created  time.Time `json:"created"`
 	Secret   string    `json:"secret,omitempty" doc:"For the development issuer's token endpoint; shown once, when the client is registered."`
@@ -34,7 +34,7 @@ type Client struct {
 
 // ClientList is all clients.
 type ClientList struct {
-	Clients []Client `json:"clients"`
+	Clients []Client `json:"clients" nullable:"false"`
 }
 
 func viewOfClient(c clients.Client) Client {
@@ -48,7 +48,7 @@ func viewOfClient(c clients.Client) Client {
 type createClientInput struct {
 	Body struct {
 		Name    string   `json:"name" minLength:"1" maxLength:"80"`
-		Signers []string `json:"signers" minItems:"1" maxItems:"100" doc:"Addresses that sign for it: 0x and 40 hex digits."`
+		Signers []string `json:"signers" nullable:"false" minItems:"1" maxItems:"100" doc:"Addresses that sign for it: 0x and 40 hex digits."`
 	}
 }
 
@@ -96,7 +96,7 @@ func (s *Server) getClient(ctx context.Context, in *byID) (*body[Client], error)
 type signersInput struct {
 	ID   string `path:"id" maxLength:"64"`
 	Body struct {
-		Signers []string `json:"signers" minItems:"1" maxItems:"100" doc:"All of them; who is left out signs no more, at once."`
+		Signers []string `json:"signers" nullable:"false" minItems:"1" maxItems:"100" doc:"All of them; who is left out signs no more, at once."`
 	}
 }
 

@@ -32,7 +32,7 @@ type Key struct {
 
 // KeyList is all keys.
 type KeyList struct {
-	Keys []Key `json:"keys"`
+	Keys []Key `json:"keys" nullable:"false"`
 }
 
 func viewOfKey(k key.Key) Key {

@@ -36,7 +36,9 @@ func (s *Server) messageRoutes() {
 	submitted := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[message.Submission](), true, "")
 	s.api.OpenAPI().Paths[submit.Path].Put.RequestBody.Content["application/json"].Schema = submitted
 	route(s, operation("get-message", http.MethodGet, "/v1/messages/{id}", "messages", "Read a message", byEither), s.get)
-	route(s, operation("get-message-original", http.MethodGet, "/v1/messages/{id}/original", "messages", "Read the exact bytes that were submitted", byEither), s.original)
+	original := operation("get-message-original", http.MethodGet, "/v1/messages/{id}/original", "messages", "Read the exact bytes that were submitted", byEither)
+	original.Responses = map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{"application/json": {Schema: submitted}}}}
+	route(s, original, s.original)
 	route(s, operation("get-message-history", http.MethodGet, "/v1/messages/{id}/history", "messages", "Read every step that a message has taken", byEither), s.history)
 	route(s, operation("explain-message", http.MethodGet, "/v1/messages/{id}/why", "messages", "Tell why a message stands where it does, and what it waits for", byEither), s.why)
 }
@@ -44,8 +46,8 @@ func (s *Server) messageRoutes() {
 // IssuedIDs is the answer to a request for ids.
 type IssuedIDs struct {
 	Client  string        `json:"client"`
-	IDs     []Issued      `json:"ids"`
-	Domains []ChainDomain `json:"domains" doc:"What typed data for each chain has to be signed under."`
+	IDs     []Issued      `json:"ids" nullable:"false"`
+	Domains []ChainDomain `json:"domains" nullable:"false" doc:"What typed data for each chain has to be signed under."`
 }
 
 // Issued is an id that a message can be signed with until it expires.
@@ -134,7 +136,7 @@ func (s *Server) original(ctx context.Context, in *byID) (*rawOutput, error) {
 // History is the list of a message's steps, oldest first.
 type History struct {
 	ID      message.ID        `json:"id"`
-	Entries []guarantee.Entry `json:"entries"`
+	Entries []guarantee.Entry `json:"entries" nullable:"false"`
 }
 
 func (s *Server) history(ctx context.Context, in *byID) (*body[History], error) {

@@ -31,7 +31,7 @@ type listInput struct {
 
 // MessagePage is a part of a list of messages.
 type MessagePage struct {
-	Messages []*Message `json:"messages"`
+	Messages []*Message `json:"messages" nullable:"false"`
 	Next     string     `json:"next,omitempty" doc:"The cursor of the next page; absent on the last one."`
 }
 
@@ -68,7 +68,7 @@ func narrowed(ctx context.Context, asked string) (string, error) {
 
 // Counts is the number of messages in each state.
 type Counts struct {
-	Counts []Count `json:"counts"`
+	Counts []Count `json:"counts" nullable:"false"`
 }
 
 // Count is a number of messages in one state.

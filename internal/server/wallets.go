@@ -32,7 +32,7 @@ type Wallet struct {
 
 // WalletPage is a part of a list of wallets.
 type WalletPage struct {
-	Wallets []Wallet `json:"wallets"`
+	Wallets []Wallet `json:"wallets" nullable:"false"`
 	Next    string   `json:"next,omitempty" doc:"The cursor of the next page; absent on the last one."`
 }
 
