@@ -149,6 +149,7 @@ func (k *Keys) wait(conn *sqlite.Conn, r key.Request, rows []key.Key, got *attem
 	for i := range rows {
 		row := &rows[i]
 		switch row.Status {
+		case key.Quarantined:
 		case key.Free: // reserved for one who came earlier
 			waiting = true
 		case key.Leased:

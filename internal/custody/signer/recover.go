@@ -22,7 +22,7 @@ func (s *Signer) Recover(ctx context.Context, process string) error {
 		return fmt.Errorf("set aside the keys of failed holders: %w", err)
 	}
 	for _, k := range aside {
-		s.options.Log.Warn("key quarantined", "key", k.ID, "chain", k.Chain, "address", k.Address, "holder", k.Holder, "fence", k.Fence, "reason", k.Reason)
+		s.options.Log.WarnContext(ctx, "key quarantined", "key", k.ID, "chain", k.Chain, "address", k.Address, "holder", k.Holder, "fence", k.Fence, "reason", k.Reason)
 	}
 	keys, err := s.registry.List(ctx)
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Signer) Recover(ctx context.Context, process string) error {
 			continue
 		}
 		if err := s.reconcile(ctx, k.ID); err != nil {
-			s.options.Log.Error("key stays quarantined", "key", k.ID, "chain", k.Chain, "address", k.Address, "holder", k.Holder, "error", err)
+			s.options.Log.ErrorContext(ctx, "key stays quarantined", "key", k.ID, "chain", k.Chain, "address", k.Address, "holder", k.Holder, "error", err)
 			continue
 		}
 		if err := s.reportUnsigned(ctx, k.ID); err != nil {
@@ -49,7 +49,7 @@ func (s *Signer) reportUnsigned(ctx context.Context, keyID string) error {
 		return fmt.Errorf("list what the key %s was to sign: %w", keyID, err)
 	}
 	for _, d := range left {
-		s.options.Log.Info("decided and not signed; signed when the message resumes", "key", keyID, "nonce", d.Nonce, "message", d.Step.Message, "state", d.Step.State)
+		s.options.Log.InfoContext(ctx, "decided and not signed; signed when the message resumes", "key", keyID, "nonce", d.Nonce, "message_id", d.Step.Message, "state", d.Step.State)
 	}
 	return nil
 }

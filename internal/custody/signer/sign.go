@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"time"
@@ -59,7 +58,7 @@ func New(registry key.Registry, decisions Decisions, keys keystore.Store, codec 
 		options.Workers = runtime.GOMAXPROCS(0)
 	}
 	if options.Log == nil {
-		options.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		options.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Signer{registry, decisions, keys, codec, nonce, options}
 }
@@ -195,7 +194,7 @@ func (s *Signer) reconcile(ctx context.Context, keyID string) error {
 		return err
 	}
 	if k.Status == key.Quarantined {
-		s.options.Log.Info("key reconciled with its chain", "key", k.ID, "chain", k.Chain, "address", k.Address, "chain_nonce", nonce, "next_nonce", k.Nonce, "holder", k.Holder, "reason", k.Reason)
+		s.options.Log.InfoContext(ctx, "key reconciled with its chain", "key", k.ID, "chain", k.Chain, "address", k.Address, "chain_nonce", nonce, "next_nonce", k.Nonce, "holder", k.Holder, "reason", k.Reason)
 	}
 	return nil
 }
@@ -209,7 +208,7 @@ func (s *Signer) release(ctx context.Context, lease key.Lease) {
 		err = s.registry.Release(ctx, lease) // it may have been released: then this one is stale
 	}
 	if err != nil {
-		s.options.Log.Warn("lease not released", "key", lease.Key.ID, "fence", lease.Fence, "holder", lease.Holder, "error", err)
+		s.options.Log.WarnContext(ctx, "lease not released", "key", lease.Key.ID, "fence", lease.Fence, "holder", lease.Holder, "error", err)
 	}
 }
 

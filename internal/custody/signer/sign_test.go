@@ -83,18 +83,22 @@ func newRoom(t testing.TB) *room {
 // start is what a process does at its start; what ran before is gone.
 func (r *room) start(t testing.TB, holder string) {
 	t.Helper()
-	r.close()
-	db, err := sqlite.Open(t.Context(), filepath.Join(r.folder, "aval.db"), sqlite.Options{Faults: r.faults})
-	if err != nil {
+	if err := r.open(t.Context(), holder); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func (r *room) open(ctx context.Context, holder string) error {
+	r.close()
+	db, err := sqlite.Open(ctx, filepath.Join(r.folder, "aval.db"), sqlite.Options{Faults: r.faults})
+	if err != nil {
+		return err
 	}
 	r.close = func() { _ = db.Close() }
 	store, err := sealed.Open(sealed.Options{Folder: filepath.Join(r.folder, "keystore"), KeyFile: filepath.Join(r.folder, "kek"), Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r.registry, r.decisions, r.keys = sqlite.NewKeys(db), sqlite.NewDecisions(db), &watched{Store: store}
 	r.signer = r.another(holder, 10*time.Second)
+	return err
 }
 
 // another is a second signer on the same registry, decisions and keys.

@@ -53,7 +53,7 @@ type Decisions interface {
 	// decision and takes no nonce. lease-stale when the lease has ended, key-unreconciled before the first Reconcile.
 	Decide(ctx context.Context, lease key.Lease, steps []Step, txs []chain.Unsigned) ([]Decision, error)
 	// Store keeps the signed bytes of decisions; bytes already stored are kept and returned (I13). What nobody decided is
-	// decision-unknown, and nothing of the batch is stored (A28).
+	// decision-unknown, and nothing of the batch is stored (A28). It needs no lease: the nonce is decided, whoever signs.
 	Store(ctx context.Context, signed []Decision) ([]Decision, error)
 	// Unsigned lists a key's decisions that have no bytes yet: what a crash between deciding and signing left.
 	Unsigned(ctx context.Context, keyID string) ([]Decision, error)
