@@ -17,6 +17,7 @@ import (
 	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 )
 
 // loadBench is the whole platform under load through its HTTP API, by a client that signs what it sends. Platform, chain and
@@ -67,7 +68,7 @@ func benchLoad(ctx context.Context, scenario string, flags benchFlags, prepare f
 	}
 	defer remove()
 	b := &loadBench{begun: map[string]time.Time{}, ids: make(chan client.IDs, 200)}
-	b.platform, err = openPlatform(ctx, benchConfig(folder), options{log: slog.New(slog.DiscardHandler), ended: b.ended})
+	b.platform, err = openPlatform(ctx, benchConfig(folder), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked})
 	if err != nil {
 		return f, err
 	}
@@ -199,12 +200,16 @@ func (b *loadBench) send(ctx context.Context, order func(int) (string, any), n i
 	}
 }
 
-func (b *loadBench) ended(rec *guarantee.Record) {
+func (b *loadBench) ended(rec *guarantee.Record) { b.leave(rec.ID, rec.Status == guarantee.Succeeded) }
+
+func (b *loadBench) parked(id message.ID) { b.leave(id, false) }
+
+func (b *loadBench) leave(id message.ID, ok bool) {
 	b.mu.Lock()
-	began, mine := b.begun[string(rec.ID)]
-	delete(b.begun, string(rec.ID))
+	began, mine := b.begun[string(id)]
+	delete(b.begun, string(id))
 	b.mu.Unlock()
 	if mine {
-		b.Leave(began, rec.Status == guarantee.Succeeded)
+		b.Leave(began, ok)
 	}
 }

@@ -51,6 +51,7 @@ type options struct {
 	actions    []step.Action           // more of them, or others under the same name: benchmarks
 	workflows  map[string]string       // more definitions, by name
 	ended      func(*guarantee.Record) // called when a message has reached its end; may be nil
+	parked     func(message.ID)        // called when a message was parked; may be nil
 }
 
 // platform is the whole of Aval in one process: SQLite behind every port, all roles, a development chain unless the
@@ -341,8 +342,13 @@ func (p *platform) observer() controller.Observer {
 			p.metrics.Step(action, outcome, took)
 		},
 		Committed: p.metrics.Commit,
-		Parked:    func(message.ID, string) { p.metrics.Parked() },
-		Ended:     p.options.ended,
+		Parked: func(id message.ID, _ string) {
+			p.metrics.Parked()
+			if p.options.parked != nil {
+				p.options.parked(id)
+			}
+		},
+		Ended: p.options.ended,
 	}
 }
 

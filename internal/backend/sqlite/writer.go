@@ -185,9 +185,9 @@ func run(conn *sqlite.Conn, query string, bind func(*sqlite.Stmt), row func(*sql
 	return stmt.ClearBindings()
 }
 
-// blob reads a column into memory of its own.
+// blob reads a column into memory of its own; an empty one is nil, for so nil is stored.
 func blob(stmt *sqlite.Stmt, column int) []byte {
-	if stmt.ColumnIsNull(column) {
+	if stmt.ColumnLen(column) == 0 {
 		return nil
 	}
 	b := make([]byte, stmt.ColumnLen(column))

@@ -113,7 +113,7 @@ func acceptedIsReadBack(t *testing.T, b Backend) {
 	if string(got.Original) != string(want.Original) || string(got.Body) != string(want.Body) || got.Digest != want.Digest || got.Signer != want.Signer {
 		t.Errorf("I1: read back %+v, want %+v", got.Verified, want.Verified)
 	}
-	if got.Version != 1 || got.State != "Validate" || got.Status != guarantee.Running || !got.Accepted.Equal(clock) || !got.Expires.Equal(want.Expires) || got.Workflow != want.Workflow {
+	if got.Ext != nil || got.Version != 1 || got.State != "Validate" || got.Status != guarantee.Running || !got.Accepted.Equal(clock) || !got.Expires.Equal(want.Expires) || got.Workflow != want.Workflow {
 		t.Errorf("read back %+v", got)
 	}
 	if len(history) != 1 || history[0].Event != "accepted" || history[0].Version != 1 {
