@@ -144,6 +144,21 @@ func TestVerifyWithoutFollowerCountsTheLag(t *testing.T) {
 	})
 }
 
+func TestVerifyWaitsOnceForAFollowerThatDoesNotRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, h, _ := service(t, 0)
+		h.Accept("cli_a", 11_000) // more than it gathers before it waits
+		began := time.Now()
+		if r := verify(t, s, true); r.Missing != 11_000 || !r.Repaired || len(r.Examples) != 10 {
+			t.Errorf("the report is %+v", r)
+		}
+		if took := time.Since(began); took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("it waited %s", took)
+		}
+		agree(t, h.Truth, h.model)
+	})
+}
+
 // racing lets the follower apply newer versions in the moment before a repair overwrites them.
 type racing struct {
 	*referencetest.Model
@@ -180,6 +195,32 @@ func TestRepairNeverLosesWhatTheFollowerApplies(t *testing.T) {
 			agree(t, h.Truth, h.model)
 		})
 	}
+}
+
+// late moves messages while rows are walked; the Follower hears of it later.
+type late struct {
+	*referencetest.Model
+	before func()
+}
+
+func (l *late) Walk(ctx context.Context, after string, limit int) ([]reference.Row, error) {
+	l.before()
+	return l.Model.Walk(ctx, after, limit)
+}
+
+func TestRebuildMendsWhatNeverChangesAlsoInMovingMessages(t *testing.T) {
+	s, h, ids := service(t, 3)
+	rows, _ := h.model.Find(t.Context(), ids[1:2])
+	odd := rows[0]
+	odd.Attributes.Amount = "1000000"
+	if err := h.model.Replace(t.Context(), []reference.Row{odd}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Repairs = &late{h.model, func() { h.Move(ids[1], "sign", guarantee.Running) }}
+	if err := s.Rebuild(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	agree(t, h.Truth, h.model)
 }
 
 func TestServiceRefusesAndTellsFailures(t *testing.T) {

@@ -18,10 +18,9 @@ import (
 type Clients struct {
 	db *DB
 
-	mu       sync.RWMutex
-	cache    map[string]clients.Client
-	changing int    // changes under way: nothing is remembered meanwhile
-	changes  uint64 // so far: what was read before one is not remembered after it
+	mu      sync.RWMutex
+	cache   map[string]clients.Client
+	changes uint64 // so far: what was read before the end of one is not remembered after it
 }
 
 const cachedClients = 10_000 // when there are more, all are forgotten: memory stays flat
@@ -31,13 +30,13 @@ func NewClients(db *DB) *Clients { return db.clients }
 
 // Put adds or replaces a client.
 func (c *Clients) Put(ctx context.Context, client clients.Client) error {
-	defer c.forget(client.ID)()
+	defer c.forget(client.ID)
 	return c.db.update(ctx, "clients.put", func(conn *sqlite.Conn) error { return putClient(conn, client) })
 }
 
 // Change reads, changes and puts in one transaction.
 func (c *Clients) Change(ctx context.Context, id string, change func(*clients.Client) error) (client clients.Client, err error) {
-	defer c.forget(id)()
+	defer c.forget(id)
 	err = c.db.update(ctx, "clients.change", func(conn *sqlite.Conn) error {
 		if client, err = readClient(conn, id); err != nil {
 			return err
@@ -54,17 +53,12 @@ func (c *Clients) Change(ctx context.Context, id string, change func(*clients.Cl
 	return client, nil
 }
 
-// forget drops what is remembered of a client, and again when the change has ended.
-func (c *Clients) forget(id string) (ended func()) {
-	drop := func(changing int) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.cache, id)
-		c.changing += changing
-		c.changes++
-	}
-	drop(1)
-	return func() { drop(-1) }
+// forget ends a change, however it went: what is remembered of the client goes, and what is being read is not remembered.
+func (c *Clients) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.cache, id)
+	c.changes++
 }
 
 // Get reads a client, from memory if it was read since it changed last.
@@ -90,8 +84,8 @@ func (c *Clients) Get(ctx context.Context, id string) (client clients.Client, er
 func (c *Clients) remember(client clients.Client, changes uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changing > 0 || c.changes != changes {
-		return // it may have been read before a change that is already durable
+	if c.changes != changes {
+		return // it may be older than what a change has stored
 	}
 	if len(c.cache) >= cachedClients {
 		clear(c.cache)

@@ -59,10 +59,9 @@ func TestClientsRememberSoManyAtMost(t *testing.T) {
 func TestClientsDoNotRememberWhatWasReadBeforeAChange(t *testing.T) {
 	c := &Clients{cache: map[string]clients.Client{}}
 	before := c.changes
-	ended := c.forget("a")
-	c.remember(clients.Client{ID: "a"}, c.changes) // read while the change is under way
-	ended()
-	c.remember(clients.Client{ID: "a"}, before) // read before it
+	c.remember(clients.Client{ID: "a"}, before)
+	c.forget("a")
+	c.remember(clients.Client{ID: "a"}, before) // read before the change had ended
 	if len(c.cache) != 0 {
 		t.Error("an old client is remembered")
 	}
