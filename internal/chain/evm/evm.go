@@ -189,7 +189,7 @@ func (n *Network) connect(ctx context.Context) (*rpc.Client, error) {
 // httpClient keeps connections open for concurrent batches; the default transport keeps two a host.
 func httpClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
+		MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
 	}}
 }
 

@@ -1,7 +1,6 @@
 package evm_test
 
 import (
-	"context"
 	"errors"
 	"math/big"
 	"net/http"
@@ -25,6 +24,7 @@ type node struct {
 	mu      sync.Mutex
 	id      uint64
 	refuses error                  // what eth_sendRawTransaction answers
+	lost    error                  // what eth_getTransactionByHash answers about others
 	knows   map[common.Hash]bool   // transactions that wait in the pool
 	mined   map[common.Hash]object // receipts
 	head    uint64
@@ -65,14 +65,14 @@ func (n *node) SendRawTransaction(raw hexutil.Bytes) (common.Hash, error) {
 
 func (n *node) GetBalance(common.Address, string) *hexutil.Big { return (*hexutil.Big)(n.balance) }
 
-func (n *node) GetTransactionByHash(hash common.Hash) object {
+func (n *node) GetTransactionByHash(hash common.Hash) (object, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.did("getTransactionByHash")
 	if !n.knows[hash] {
-		return nil
+		return nil, n.lost
 	}
-	return object{"hash": hash}
+	return object{"hash": hash}, nil
 }
 
 func (n *node) GetTransactionReceipt(hash common.Hash) object { return n.mined[hash] }
@@ -170,23 +170,12 @@ func TestAPoolThatIsLateIsAskedAgain(t *testing.T) {
 	}
 }
 
-func TestALookUpThatFailsIsNoRefusal(t *testing.T) {
-	n := &node{refuses: errors.New("nonce too low")}
-	url := serve(t, n)
-	network := dial(t, evm.Config{URL: url, ChainID: 1, MaxBatch: 1})
-	ctx, cancel := context.WithCancel(t.Context())
-	n.refuses = cancelling{cancel}
-	if err := network.Send(ctx, [][]byte{{1}})[0]; !is(err, "chain-unreachable") {
+func TestALookUpThatFailsIsNoRefusal(t *testing.T) { // I5: an unknown outcome stays unknown
+	n := &node{refuses: errors.New("nonce too low"), lost: errors.New("header not found")}
+	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+	if err := network.Send(t.Context(), [][]byte{{1}})[0]; !is(err, "chain-unreachable") {
 		t.Errorf("an unknown outcome answers %v", err)
 	}
-}
-
-// cancelling ends the caller's context when it is told: the answer may or may not arrive, the look-up will not.
-type cancelling struct{ cancel context.CancelFunc }
-
-func (c cancelling) Error() string {
-	c.cancel()
-	return "nonce too low"
 }
 
 func TestAReceiptOfAnAbandonedBlockIsPending(t *testing.T) { // I14

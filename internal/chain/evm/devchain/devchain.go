@@ -84,7 +84,7 @@ type Chain struct {
 
 	sealing  sync.Mutex    // one block at a time
 	quit     chan struct{} // closed to end block production
-	produced chan struct{} // closed when it has ended
+	produced chan struct{} // closed when it has ended; nil until it begins
 	close    func() error
 }
 
@@ -95,7 +95,7 @@ func Start(ctx context.Context, config Config) (*Chain, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c := &Chain{config: config, quit: make(chan struct{}), produced: make(chan struct{})}
+	c := &Chain{config: config, quit: make(chan struct{})}
 	c.close = sync.OnceValue(c.shutdown)
 	if config.Log != nil {
 		setLogger(config.Log)
@@ -120,10 +120,11 @@ func (c *Chain) start(ctx context.Context) error {
 	if err := c.recover(); err != nil {
 		return fmt.Errorf("recovering the newest block of the development chain: %w", err)
 	}
-	if err := c.serve(); err != nil {
-		return err
+	if err := c.begin(ctx); err != nil {
+		return fmt.Errorf("making the first block of the development chain: %w", err)
 	}
-	return c.startProducing(ctx)
+	c.startProducing()
+	return c.serve()
 }
 
 // explain turns a node's refusal to open into a sentence.
@@ -158,8 +159,7 @@ func (c *Chain) Close() error { return c.close() }
 
 func (c *Chain) shutdown() error {
 	err := c.stopServing()
-	close(c.quit)
-	<-c.produced
+	c.stopProducing()
 	return errors.Join(err, c.stack.Close())
 }
 
@@ -170,6 +170,9 @@ func (c *Chain) abort() error {
 		err = c.stopServing()
 	} else if c.listener != nil {
 		err = c.listener.Close()
+	}
+	if c.produced != nil {
+		c.stopProducing()
 	}
 	if c.stack != nil {
 		err = errors.Join(err, c.stack.Close())

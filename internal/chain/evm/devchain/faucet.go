@@ -44,24 +44,7 @@ func faucetKey(folder string) (*ecdsa.PrivateKey, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("making the development chain's folder: %w", err)
 	}
-	return key, storeKey(path, key)
-}
-
-// storeKey writes the key so that the file is either whole and durable or not there.
-func storeKey(path string, key *ecdsa.PrivateKey) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".faucet-*")
-	if err != nil {
-		return fmt.Errorf("storing the faucet key: %w", err)
-	}
-	_, err = file.WriteString(hexutil.Encode(crypto.FromECDSA(key))[2:])
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("storing the faucet key: %w", errors.Join(err, os.Remove(file.Name())))
-	}
-	return nil
+	return key, storeFile(path, hexutil.Encode(crypto.FromECDSA(key))[2:])
 }
 
 // FaucetAddress is the account that holds the coin of genesis.

@@ -85,6 +85,7 @@ func startChild(t *testing.T, folder string) (*os.Process, *watched) {
 	t.Helper()
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), childFolder+"="+folder)
+	command.Stderr = os.Stderr
 	out, err := command.StdoutPipe()
 	must(t, err)
 	must(t, command.Start())

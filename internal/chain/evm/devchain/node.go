@@ -33,7 +33,11 @@ func (c *Chain) startNode() error {
 	if err != nil {
 		return err
 	}
-	c.stack = stack
+	c.stack = stack                  // holds the folder's lock
+	stack.Server().NodeDatabase = "" // of peers: there are none
+	if err := c.clearUnbegun(); err != nil {
+		return err
+	}
 	if c.eth, err = eth.New(stack, c.ethConfig()); err != nil {
 		return err
 	}

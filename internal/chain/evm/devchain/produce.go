@@ -16,9 +16,9 @@ import (
 // gather is how long an idle chain waits after a transaction for others that come with it.
 const gather = 5 * time.Millisecond
 
-// startProducing returns once transactions wake the producer and the node knows where each is: it answers questions about
+// begin makes the first block and waits until the node knows where each transaction is: it answers questions about
 // transactions only when its index is complete, and never completes that of a chain without a block.
-func (c *Chain) startProducing(ctx context.Context) error {
+func (c *Chain) begin(ctx context.Context) error {
 	if c.eth.BlockChain().CurrentBlock().Number.Sign() == 0 {
 		if _, err := c.seal(); err != nil {
 			return err
@@ -31,14 +31,24 @@ func (c *Chain) startProducing(ctx context.Context) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
+	return c.markBegun()
+}
+
+// startProducing returns once transactions wake the producer.
+func (c *Chain) startProducing() {
 	waiting := make(chan core.NewTxsEvent, 256)
 	subscription := c.eth.TxPool().SubscribeTransactions(waiting, true)
+	c.produced = make(chan struct{})
 	go func() {
 		defer close(c.produced)
 		defer subscription.Unsubscribe()
 		c.produce(waiting)
 	}()
-	return nil
+}
+
+func (c *Chain) stopProducing() {
+	close(c.quit)
+	<-c.produced
 }
 
 // finality is the depth at which a block counts as final: the node moves such blocks out of its database into flat files.
