@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ type benchFlags struct {
 	Count    int           `help:"Stop after so many workflows; 0 for no such bound." default:"0" placeholder:"N"`
 	Duration time.Duration `help:"Stop after this time; 0 for no such bound. Without any bound: 10s." default:"0" placeholder:"TIME"`
 	Data     string        `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
+	Profile  string        `help:"Write a CPU profile of the run to this file, for go tool pprof." placeholder:"FILE"`
 }
 
 func (f *benchFlags) check() error {
@@ -67,11 +69,20 @@ type meter struct {
 	mu     sync.Mutex
 	spent  []time.Duration
 	failed int
-	stop   chan struct{}
+
+	profile io.Writer // of the CPU; nil for none
 }
 
 func newMeter(flags benchFlags) *meter {
-	return &meter{flags: flags, places: make(chan struct{}, flags.InFlight), begun: time.Now(), cpu: cpuTime(), stop: make(chan struct{})}
+	return &meter{flags: flags, places: make(chan struct{}, flags.InFlight)}
+}
+
+// Begin starts the clock, when all is prepared.
+func (m *meter) Begin() {
+	if m.profile != nil {
+		_ = pprof.StartCPUProfile(m.profile) // fails only when another profile is being written: then it is that one's
+	}
+	m.begun, m.cpu = time.Now(), cpuTime()
 }
 
 // Enter waits for a place for the nth workflow, n from 0; it tells false when the bound is reached.
@@ -135,8 +146,9 @@ func (m *meter) progress(out *os.File) (end func()) {
 	if !term.IsTerminal(int(out.Fd())) {
 		return func() {}
 	}
-	done := make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(ended)
 		tick := time.NewTicker(500 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -145,14 +157,17 @@ func (m *meter) progress(out *os.File) (end func()) {
 				m.mu.Lock()
 				n := len(m.spent)
 				m.mu.Unlock()
-				_, _ = fmt.Fprintf(out, "\r%8d workflows in %4.0f s ", n, time.Since(m.begun).Seconds())
+				_, _ = fmt.Fprintf(out, "\r%8d workflows have ended ", n)
 			case <-done:
 				_, _ = fmt.Fprint(out, "\r\033[K")
 				return
 			}
 		}
 	}()
-	return func() { close(done) }
+	return func() {
+		close(done)
+		<-ended
+	}
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

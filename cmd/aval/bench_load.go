@@ -33,9 +33,9 @@ type loadBench struct {
 }
 
 // benchMessages sends note.v1 messages.
-func benchMessages(ctx context.Context, flags benchFlags) (figures, error) {
+func benchMessages(ctx context.Context, m *meter) (figures, error) {
 	text := strings.Repeat("x", 700)
-	return benchLoad(ctx, "messages", flags, func(context.Context, *loadBench) (func(int) (string, any), error) {
+	return benchLoad(ctx, "messages", m, func(context.Context, *loadBench) (func(int) (string, any), error) {
 		return func(n int) (string, any) {
 			return "note.v1", map[string]any{"text": text, "reference": fmt.Sprint(n)}
 		}, nil
@@ -43,8 +43,8 @@ func benchMessages(ctx context.Context, flags benchFlags) (figures, error) {
 }
 
 // benchTransfers sends native coin from so many wallets, each with a key of its own, until it is confirmed.
-func benchTransfers(ctx context.Context, flags benchFlags, keys int) (figures, error) {
-	return benchLoad(ctx, "transfers", flags, func(ctx context.Context, b *loadBench) (func(int) (string, any), error) {
+func benchTransfers(ctx context.Context, m *meter, keys int) (figures, error) {
+	return benchLoad(ctx, "transfers", m, func(ctx context.Context, b *loadBench) (func(int) (string, any), error) {
 		wallets, err := b.wallets(ctx, keys)
 		return func(n int) (string, any) {
 			return "transfer.v1", client.Transfer{Wallet: wallets[n%keys].ID, To: "0x000000000000000000000000000000000000dEaD", Asset: "native", Amount: "1"}
@@ -61,13 +61,16 @@ func benchConfig(folder string) config.Config {
 	return cfg
 }
 
-func benchLoad(ctx context.Context, scenario string, flags benchFlags, prepare func(context.Context, *loadBench) (func(int) (string, any), error)) (f figures, err error) {
-	folder, remove, err := flags.folder()
+// preparation readies a scenario and gives what the nth message is: its type and its body.
+type preparation func(context.Context, *loadBench) (func(n int) (messageType string, body any), error)
+
+func benchLoad(ctx context.Context, scenario string, m *meter, prepare preparation) (f figures, err error) {
+	folder, remove, err := m.flags.folder()
 	if err != nil {
 		return f, err
 	}
 	defer remove()
-	b := &loadBench{begun: map[string]time.Time{}, ids: make(chan client.IDs, 200)}
+	b := &loadBench{meter: m, begun: map[string]time.Time{}, ids: make(chan client.IDs, 200)}
 	b.platform, err = openPlatform(ctx, benchConfig(folder), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked})
 	if err != nil {
 		return f, err
@@ -76,7 +79,7 @@ func benchLoad(ctx context.Context, scenario string, flags benchFlags, prepare f
 	ctx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() { served <- b.platform.Run(ctx) }()
-	f, err = b.measure(ctx, scenario, flags, prepare)
+	f, err = b.measure(ctx, scenario, prepare)
 	stop()
 	if stopped := <-served; err == nil {
 		err = stopped
@@ -84,7 +87,7 @@ func benchLoad(ctx context.Context, scenario string, flags benchFlags, prepare f
 	return f, err
 }
 
-func (b *loadBench) measure(ctx context.Context, scenario string, flags benchFlags, prepare func(context.Context, *loadBench) (func(int) (string, any), error)) (figures, error) {
+func (b *loadBench) measure(ctx context.Context, scenario string, prepare preparation) (figures, error) {
 	if err := b.register(ctx); err != nil {
 		return figures{}, err
 	}
@@ -95,7 +98,7 @@ func (b *loadBench) measure(ctx context.Context, scenario string, flags benchFla
 	issuing, stop := context.WithCancel(ctx)
 	defer stop()
 	go b.issue(issuing)
-	b.meter = newMeter(flags)
+	b.Begin()
 	var senders sync.WaitGroup
 	for n := 0; b.Enter(ctx, n); n++ {
 		senders.Go(func() { b.send(ctx, order, n) })

@@ -61,8 +61,8 @@ type stepsBench struct {
 	begun map[message.ID]time.Time
 }
 
-func benchSteps(ctx context.Context, flags benchFlags) (f figures, err error) {
-	folder, remove, err := flags.folder()
+func benchSteps(ctx context.Context, m *meter) (f figures, err error) {
+	folder, remove, err := m.flags.folder()
 	if err != nil {
 		return f, err
 	}
@@ -78,7 +78,7 @@ func benchSteps(ctx context.Context, flags benchFlags) (f figures, err error) {
 	}
 	defer func() { err = errors.Join(err, mirror.Close()) }()
 
-	b := &stepsBench{store: sqlite.NewGuarantee(record), begun: map[message.ID]time.Time{}}
+	b := &stepsBench{meter: m, store: sqlite.NewGuarantee(record), begun: map[message.ID]time.Time{}}
 	b.body, err = json.Marshal(map[string]string{"text": strings.Repeat("x", 900)})
 	if err != nil {
 		return f, err
@@ -97,17 +97,17 @@ func benchSteps(ctx context.Context, flags benchFlags) (f figures, err error) {
 	control := controller.New(b.store, sqlite.NewFeeder(record, time.Now), library, registry, controller.Config{Observe: controller.Observer{Ended: b.ended}})
 	reads := sqlite.NewReference(mirror)
 	follower := &reference.Follower{Outbox: sqlite.NewOutbox(record), Source: b.store, Store: reads, Repairs: reads, Hub: event.NewHub()}
-	return b.run(ctx, flags, control, follower)
+	return b.run(ctx, control, follower)
 }
 
-func (b *stepsBench) run(ctx context.Context, flags benchFlags, control *controller.Controller, follower *reference.Follower) (f figures, err error) {
+func (b *stepsBench) run(ctx context.Context, control *controller.Controller, follower *reference.Follower) (f figures, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var group lifecycle.Group
 	group.Add("hub", follower.Hub.Run)
 	group.Add("reference", follower.Run)
 	group.Add("controller", control.Run)
-	b.meter = newMeter(flags)
+	b.Begin()
 	group.Add("load", func(ctx context.Context) error {
 		defer stop()
 		if err := b.load(ctx); err != nil {

@@ -35,6 +35,7 @@ type cli struct {
 
 	Serve   serveCommand   `cmd:"" group:"operate" help:"Run the platform as a configuration file says."`
 	Config  configCommands `cmd:"" group:"operate" help:"Show and check the configuration."`
+	Bench   benchCommands  `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`
 	Openapi openapiCommand `cmd:"" group:"about" help:"Print the OpenAPI document of the HTTP API."`
 	Version versionCommand `cmd:"" group:"about" help:"Print the version."`
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime/pprof"
+
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// benchCommands measure on this machine, with fsync on, and print a table or JSON.
+type benchCommands struct {
+	Steps     benchStepsCommand     `cmd:"" help:"The engine alone: workflows of seven Tasks, each committed before the next begins. The unit of rate is a step."`
+	Messages  benchMessagesCommand  `cmd:"" help:"Signed note.v1 messages through the HTTP API, from submission to the archive."`
+	Transfers benchTransfersCommand `cmd:"" help:"Signed transfer.v1 messages through the HTTP API, to confirmed on the development chain."`
+}
+
+// Help shows examples.
+func (benchCommands) Help() string {
+	return `Latencies are of whole workflows; platform, chain and load share this process. Examples:
+
+    aval bench steps --in-flight 64
+    aval bench messages --in-flight 128 --duration 20s
+    aval bench transfers --keys 16 --output json`
+}
+
+type benchStepsCommand struct {
+	benchFlags
+}
+
+// Run measures.
+func (c *benchStepsCommand) Run(ctx context.Context, s *screen) error {
+	return c.bench(s, func(m *meter) (figures, error) { return benchSteps(ctx, m) })
+}
+
+type benchMessagesCommand struct {
+	benchFlags
+}
+
+// Run measures.
+func (c *benchMessagesCommand) Run(ctx context.Context, s *screen) error {
+	return c.bench(s, func(m *meter) (figures, error) { return benchMessages(ctx, m) })
+}
+
+type benchTransfersCommand struct {
+	benchFlags
+	Keys int `help:"How many wallets send, each with a key of its own." default:"16" placeholder:"N"`
+}
+
+// Run measures.
+func (c *benchTransfersCommand) Run(ctx context.Context, s *screen) error {
+	if c.Keys < 1 {
+		return problem.New(problem.Invalid, "flag-invalid", "--keys has to be 1 or more")
+	}
+	return c.bench(s, func(m *meter) (figures, error) { return benchTransfers(ctx, m, c.Keys) })
+}
+
+// bench checks the flags, shows progress on a terminal while the scenario runs, and prints its figures.
+func (f *benchFlags) bench(s *screen, scenario func(*meter) (figures, error)) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	m := newMeter(*f)
+	if f.Profile != "" {
+		file, err := os.Create(f.Profile)
+		if err != nil {
+			return problem.New(problem.Invalid, "flag-invalid", "cannot write the profile: %w", err)
+		}
+		defer func() { _ = file.Close() }()
+		defer pprof.StopCPUProfile()
+		m.profile = file
+	}
+	end := m.progress(os.Stderr)
+	got, err := scenario(m)
+	end()
+	if err != nil {
+		return err
+	}
+	return printFigures(s.out, s.json, got)
+}
