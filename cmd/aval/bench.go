@@ -24,7 +24,7 @@ type benchFlags struct {
 	Count    int           `help:"Stop after so many workflows; 0 for no such bound." default:"0" placeholder:"N"`
 	Duration time.Duration `help:"Stop after this time; 0 for no such bound. Without any bound: 10s." default:"0" placeholder:"TIME"`
 	Data     string        `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
-	Profile  string        `help:"Write a CPU profile of the run to this file, for go tool pprof." placeholder:"FILE"`
+	Profile  string        `name:"cpu-profile" help:"Write a CPU profile of the run to this file, for go tool pprof." placeholder:"FILE"`
 }
 
 func (f *benchFlags) check() error {
