@@ -20,7 +20,7 @@ func (configExample) Run(s *screen) error {
 }
 
 type configCheck struct {
-	File string `arg:"" help:"The file." placeholder:"FILE"`
+	File string `arg:"" help:"The file."`
 }
 
 // Run is the command.

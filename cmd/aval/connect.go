@@ -94,6 +94,9 @@ func (a *access) connect(pick func(profile) credential) (*client.Client, error) 
 	if a.id != "" {
 		login = credential{a.id, a.secret}
 	}
+	if _, err := client.New(url); err != nil {
+		return nil, misused("url-malformed", "%w", err)
+	}
 	switch {
 	case a.token != "":
 		return client.New(url, client.WithToken(a.token))

@@ -70,7 +70,7 @@ func (workflowList) Run(s *screen) error {
 }
 
 type workflowLint struct {
-	File string `arg:"" help:"The definition, in YAML or JSON; its name without the ending is the workflow's." placeholder:"FILE"`
+	File string `arg:"" help:"The definition, in YAML or JSON; its name without the ending is the workflow's."`
 }
 
 // Help is shown by aval workflow lint --help.

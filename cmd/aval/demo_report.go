@@ -79,8 +79,11 @@ func timelineHeader() string {
 // String is a row under timelineHeader.
 func (t timeline) String() string {
 	by := t.By
-	if t.Action != "" {
+	switch {
+	case t.Action != "":
 		by = t.Action
+	case strings.HasPrefix(by, "cli_"):
+		by = "the client" // whose id is above
 	}
 	took := span(time.Duration(t.Took * float64(time.Millisecond)))
 	return aligned([]string{t.State, t.Event, fmt.Sprintf("+%.3f s", t.After/1000), took, by, t.Note}, timelineWidths)

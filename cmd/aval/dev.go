@@ -13,7 +13,6 @@ import (
 	"github.com/avalhq/aval/client"
 	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/config"
-	"github.com/avalhq/aval/internal/problem"
 )
 
 type devCommand struct {
@@ -130,8 +129,10 @@ type dev struct {
 	path    string
 }
 
-// devReady is what aval dev prints as JSON once it is ready.
+// devReady is what aval dev prints as a line of JSON once it is ready; another one, with the event funded, follows when the
+// wallet has coin.
 type devReady struct {
+	Event   string  `json:"event"`
 	URL     string  `json:"url"`
 	RPC     string  `json:"rpc,omitempty"`
 	Chain   string  `json:"chain"`
@@ -157,7 +158,7 @@ func (d *dev) welcome(ctx context.Context, took time.Duration) error {
 	if err := d.profile.write(d.path); err != nil {
 		return err
 	}
-	ready := devReady{d.url(), "", d.chainID, d.profile.Client.ID, d.profile.Signer.Address, w.ID, w.Address, d.path, ms(took)}
+	ready := devReady{"ready", d.url(), "", d.chainID, d.profile.Client.ID, d.profile.Signer.Address, w.ID, w.Address, d.path, ms(took)}
 	if d.running.dev != nil {
 		ready.RPC = d.running.dev.URL()
 	}
@@ -205,7 +206,9 @@ func (d *dev) fund(ctx context.Context, w client.Wallet) {
 	case errors.Is(err, context.Canceled):
 	case err != nil:
 		d.note("The wallet could not be filled: %v; aval wallet fund %s tries again.", err, w.ID)
-	case !d.json:
+	case d.json:
+		d.encode(d.out, map[string]string{"event": "funded", "wallet": w.ID})
+	default:
 		d.say("The wallet has coin.")
 	}
 }
@@ -228,8 +231,7 @@ func (r *running) wait(ctx context.Context, s *screen) error {
 	select {
 	case <-ctx.Done():
 		s.note("Stopping; Ctrl-C again ends it at once.")
-		return nil
-	case <-r.done:
-		return problem.New(problem.Unavailable, "stopped", "the platform stopped by itself")
+	case <-r.done: // end tells why
 	}
+	return nil
 }

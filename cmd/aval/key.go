@@ -65,7 +65,7 @@ func (s *screen) key(k client.Key) {
 }
 
 type keyShow struct {
-	ID string `arg:"" help:"The key's id." placeholder:"KEY"`
+	ID string `arg:"" name:"key" help:"The key's id."`
 }
 
 // Run is the command.
@@ -84,7 +84,7 @@ func (c *keyShow) Run(ctx context.Context, s *screen, a *access) error {
 }
 
 type keyRelease struct {
-	ID string `arg:"" help:"The key's id." placeholder:"KEY"`
+	ID string `arg:"" name:"key" help:"The key's id."`
 }
 
 // Help is shown by aval key release --help.
@@ -106,7 +106,7 @@ func (c *keyRelease) Run(ctx context.Context, s *screen, a *access) error {
 }
 
 type keyNewSigner struct {
-	File string `arg:"" help:"The file to write, readable by you alone. None is replaced." placeholder:"FILE"`
+	File string `arg:"" help:"The file to write, readable by you alone. None is replaced."`
 }
 
 // Run is the command.

@@ -46,7 +46,7 @@ or all of it at once, with the signer key of the profile that aval dev has left:
 
 // byID names one message.
 type byID struct {
-	ID string `arg:"" help:"The message's id." placeholder:"MESSAGE"`
+	ID string `arg:"" name:"message" help:"The message's id."`
 }
 
 type messageGet struct{ byID }
@@ -82,9 +82,9 @@ func (s *screen) record(rec client.Record) {
 // amountOf is what a message moves, for people.
 func amountOf(rec client.Record) string {
 	switch {
-	case rec.Amount == "":
-		return ""
-	case rec.Asset == "native" || rec.Asset == "":
+	case rec.Amount == "" || rec.Asset == "":
+		return rec.Amount
+	case rec.Asset == "native":
 		return showAmount(rec.Amount, rec.Asset)
 	}
 	return rec.Amount + " of " + rec.Asset
@@ -253,7 +253,7 @@ func (s *screen) operate(a *access, do func(*client.Client) (client.Record, erro
 }
 
 type messageTypes struct {
-	Type string `arg:"" optional:"" help:"Show the fields of this one." placeholder:"TYPE"`
+	Type string `arg:"" optional:"" help:"Show the fields of this one."`
 }
 
 // Run is the command. It needs no connection: the types are those that this program ships with.

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -17,7 +17,7 @@ import (
 
 // draft is what a message is to say.
 type draft struct {
-	Type   string            `arg:"" help:"The message type; aval message types lists them." placeholder:"TYPE"`
+	Type   string            `arg:"" help:"The message type; aval message types lists them."`
 	Body   string            `help:"A file with the body as a JSON object, or - for standard input. The flags below come over it." placeholder:"FILE"`
 	Wallet string            `help:"The wallet that pays or calls. Without it: the profile's." placeholder:"WALLET"`
 	To     string            `help:"The address that is paid or called." placeholder:"ADDRESS"`
@@ -219,17 +219,13 @@ func (c *messageIssue) Run(ctx context.Context, s *screen, a *access) error {
 }
 
 type messageSubmit struct {
-	File  string `arg:"" help:"The signed message, from aval message sign; - for standard input." placeholder:"FILE"`
+	File  string `arg:"" help:"The signed message, from aval message sign; - for standard input."`
 	Wait  bool   `help:"Follow it to its end; exits with 0 only when that is a good one."`
 	Quiet bool   `short:"q" help:"Print the id alone."`
 }
 
 // Run is the command.
 func (c *messageSubmit) Run(ctx context.Context, s *screen, a *access) error {
-	api, err := a.asClient()
-	if err != nil {
-		return err
-	}
 	signed, err := readInput(c.File, s.in)
 	if err != nil {
 		return err
@@ -237,6 +233,10 @@ func (c *messageSubmit) Run(ctx context.Context, s *screen, a *access) error {
 	id, err := idIn(signed)
 	if err != nil {
 		return misused("submission-malformed", "%s does not hold a signed message: %w", c.File, err)
+	}
+	api, err := a.asClient()
+	if err != nil {
+		return err
 	}
 	return s.submit(ctx, api, id, signed, c.Wait, c.Quiet)
 }
@@ -256,7 +256,7 @@ func idIn(signed []byte) (string, error) {
 	}
 	id := document.Payload.Message.ID + document.Payload.ID
 	if id == "" {
-		return "", io.ErrUnexpectedEOF
+		return "", errors.New("there is no message id in its payload")
 	}
 	return id, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 type messageWatch struct {
-	ID    string `arg:"" optional:"" help:"The message's id; without it all messages are followed, from now on." placeholder:"MESSAGE"`
+	ID    string `arg:"" optional:"" name:"message" help:"The message's id; without it all messages are followed, from now on."`
 	After int64  `help:"Without an id: begin after this number of an event that was seen before." placeholder:"N"`
 }
 

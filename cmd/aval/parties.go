@@ -26,7 +26,7 @@ func (clientCommands) Help() string {
 }
 
 type clientCreate struct {
-	Name   string   `arg:"" help:"Its name." placeholder:"NAME"`
+	Name   string   `arg:"" help:"Its name."`
 	Signer []string `required:"" help:"An address that signs for it. May be repeated." placeholder:"ADDRESS"`
 }
 
@@ -89,7 +89,7 @@ func (clientList) Run(ctx context.Context, s *screen, a *access) error {
 
 // oneParty names a client of the register.
 type oneParty struct {
-	ID string `arg:"" help:"The client's id." placeholder:"CLIENT"`
+	ID string `arg:"" name:"client" help:"The client's id."`
 }
 
 type clientShow struct{ oneParty }
@@ -109,7 +109,7 @@ func (c *clientShow) Run(ctx context.Context, s *screen, a *access) error {
 
 type clientSigners struct {
 	oneParty
-	Signers []string `arg:"" help:"All of its signers; who is left out signs no more." placeholder:"ADDRESS"`
+	Signers []string `arg:"" help:"All of its signers; who is left out signs no more."`
 }
 
 // Run is the command.

@@ -25,7 +25,7 @@ func (walletCommands) Help() string {
 }
 
 type walletCreate struct {
-	Name  string `arg:"" help:"Its name, of which the owner has one on a chain." placeholder:"NAME"`
+	Name  string `arg:"" help:"Its name, of which the owner has one on a chain."`
 	Chain string `help:"The chain, such as eip155:1337. Without it: the one that there is." placeholder:"CHAIN"`
 	Owner string `help:"The client that it is for; with --operator." placeholder:"CLIENT"`
 }
@@ -74,7 +74,7 @@ func (walletList) Run(ctx context.Context, s *screen, a *access) error {
 
 // oneWallet names a wallet, or leaves it to the profile.
 type oneWallet struct {
-	ID string `arg:"" optional:"" help:"The wallet's id. Without it: the profile's." placeholder:"WALLET"`
+	ID string `arg:"" optional:"" name:"wallet" help:"The wallet's id. Without it: the profile's."`
 }
 
 // find connects and reads the wallet.
