@@ -89,7 +89,7 @@ type Chain struct {
 }
 
 // Start runs a chain until Close. Refusals: port-in-use, chain-mismatch (the folder holds a chain with another id or faucet),
-// folder-in-use.
+// folder-in-use, folder-unusable (no room, no right, damaged).
 func Start(ctx context.Context, config Config) (*Chain, error) {
 	config = config.withDefaults()
 	if err := ctx.Err(); err != nil {
@@ -114,11 +114,8 @@ func (c *Chain) start(ctx context.Context) error {
 	if c.faucet, err = faucetKey(c.config.Folder); err != nil {
 		return err
 	}
-	if err := c.startNode(); err != nil {
+	if err := c.openNode(); err != nil {
 		return c.explain(err)
-	}
-	if err := c.recover(); err != nil {
-		return fmt.Errorf("recovering the newest block of the development chain: %w", err)
 	}
 	if err := c.begin(ctx); err != nil {
 		return fmt.Errorf("making the first block of the development chain: %w", err)
@@ -139,7 +136,12 @@ func (c *Chain) explain(err error) error {
 		return problem.New(problem.Conflict, "folder-in-use",
 			"another process runs the development chain in %s: end it, or choose another folder: %w", c.config.Folder, err)
 	}
-	return fmt.Errorf("starting the development chain: %w", err)
+	if c.config.Folder == "" {
+		return fmt.Errorf("starting the development chain: %w", err)
+	}
+	return problem.New(problem.Unavailable, "folder-unusable",
+		"the development chain in %s cannot be opened: check that the disk has room and that the folder is yours; if its files are damaged, "+
+			"remove the folder to begin a new chain, with none of the old one's transactions: %w", c.config.Folder, err)
 }
 
 // URL is the HTTP endpoint.

@@ -1,10 +1,12 @@
 package devchain_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/big"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -119,6 +121,27 @@ func TestAFolderKeepsTheChain(t *testing.T) {
 	after := mined(t, dial(t, again.URL()), hash)
 	if after.BlockHash != before.BlockHash || again.FaucetAddress() != faucet {
 		t.Errorf("after a restart the transaction is in block %s, not %s; the faucet is %s, was %s", after.BlockHash, before.BlockHash, again.FaucetAddress(), faucet)
+	}
+}
+
+func TestADamagedFolderIsASentence(t *testing.T) {
+	for _, pattern := range []string{"MANIFEST-*", "OPTIONS-*"} {
+		folder := t.TempDir()
+		c := start(t, devchain.Config{Folder: folder})
+		hash, err := c.Faucet(t.Context(), anybody, big.NewInt(1))
+		must(t, err)
+		mined(t, dial(t, c.URL()), hash)
+		must(t, c.Close())
+		files, err := filepath.Glob(filepath.Join(folder, "devchain", "chaindata", pattern))
+		must(t, err)
+		for _, file := range files {
+			must(t, os.WriteFile(file, bytes.Repeat([]byte("damaged "), 100), 0o600))
+		}
+		_, err = devchain.Start(t.Context(), devchain.Config{Folder: folder})
+		wants(t, err, "folder-unusable")
+		if err != nil && !strings.Contains(err.Error(), folder) {
+			t.Errorf("the folder is not named: %v", err)
+		}
 	}
 }
 

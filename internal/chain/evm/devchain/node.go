@@ -1,6 +1,7 @@
 package devchain
 
 import (
+	"fmt"
 	"math/big"
 	"strconv"
 	"time"
@@ -18,6 +19,19 @@ import (
 )
 
 const gasLimit = 60_000_000 // per block
+
+// openNode starts the node and brings it to its newest block. The database panics on damaged files: that ends here.
+func (c *Chain) openNode() (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("the node's database failed: %v", cause)
+		}
+	}()
+	if err := c.startNode(); err != nil {
+		return err
+	}
+	return c.catchUp()
+}
 
 // startNode assembles the node with small caches and without a network, and starts it.
 func (c *Chain) startNode() error {
@@ -88,9 +102,9 @@ func (c *Chain) genesis() *core.Genesis {
 	return genesis
 }
 
-// recover makes the blocks canonical again that were on stable storage, and maybe seen, when the process was killed
+// catchUp makes the blocks canonical again that were on stable storage, and maybe seen, when the process was killed
 // before the mark of the newest block was.
-func (c *Chain) recover() error {
+func (c *Chain) catchUp() error {
 	chain, db := c.eth.BlockChain(), c.eth.ChainDb()
 	for {
 		next := c.childOf(chain.CurrentBlock(), rawdb.ReadAllHashes(db, chain.CurrentBlock().Number.Uint64()+1))
