@@ -121,6 +121,8 @@ func TestDefectsAreNotTold(t *testing.T) {
 		}
 		mu.Unlock()
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if !strings.Contains(log.String(), "/var/lib/aval") || !strings.Contains(log.String(), "index out of range") {
 		t.Errorf("the log does not say what failed: %s", log.String())
 	}
