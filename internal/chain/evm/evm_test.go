@@ -111,7 +111,11 @@ func mined(t testing.TB, c *devchain.Chain, hash string) {
 	for {
 		receipt, err := outside.TransactionReceipt(t.Context(), common.HexToHash(hash))
 		if err == nil && receipt.Status == 1 {
-			return
+			head, err := outside.BlockNumber(t.Context()) // a receipt shows a moment before the balances
+			must(t, err)
+			if head >= receipt.BlockNumber.Uint64() {
+				return
+			}
 		}
 		select {
 		case <-deadline:

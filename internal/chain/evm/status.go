@@ -22,7 +22,8 @@ type receipt struct {
 }
 
 // Status looks transactions up: receipts and the head in one round trip; in a second one what has no receipt, and whether
-// each receipt's block is the canonical one of its number (I14). A receipt of a block that was reorganised away is Pending.
+// each receipt's block is the canonical one of its number (I14). A receipt of a block that was reorganised away is Pending, and
+// so is one of a block above the head: the node's balances do not show it yet.
 func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, error) {
 	if len(hashes) == 0 {
 		return nil, nil
@@ -47,7 +48,7 @@ func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, 
 	statuses := make([]chain.Status, len(wanted))
 	for i, r := range receipts {
 		switch {
-		case r != nil && canonical[r.Number] == r.Block:
+		case r != nil && r.Number <= head && canonical[r.Number] == r.Block:
 			statuses[i] = r.status(uint64(head))
 		case r != nil || known[wanted[i]]:
 			statuses[i] = chain.Status{State: chain.Pending}
@@ -101,7 +102,7 @@ func (r *receipt) status(head uint64) chain.Status {
 	}
 	return chain.Status{
 		State: chain.Mined, Success: r.Status == 1, Block: number, Hash: r.Block.Hex(),
-		Depth:   max(head, number) - number + 1, // a node behind a balancer may be a block late
+		Depth:   head - number + 1,
 		GasUsed: uint64(r.GasUsed), Fee: price.Mul(price, new(big.Int).SetUint64(uint64(r.GasUsed))),
 	}
 }
