@@ -17,7 +17,7 @@ import (
 
 type demoCommand struct {
 	Asset string `enum:"native,token" default:"native" help:"What to transfer: the chain's own coin, or an ERC-20 token made for it." placeholder:"native|token"`
-	Keep  string `help:"Run in this folder, which must be empty or new, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
+	Keep  string `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
 }
 
 // Help is shown by aval demo --help.

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"aval": main}
 //	exits CODE ARGS…     run aval with ARGS, which has to end with this exit code
 //	dev ARGS…            start aval dev on free ports and wait until it is ready and its wallet has coin; sets URL, LISTEN,
 //	                     RPC, WALLET and ADDRESS
+//	serve ARGS…          start aval serve on free ports and wait until it is ready
 //	stop                 interrupt it; it has to end well
 //	crash                kill it
 //	json PATH VALUE      the last output is JSON, and has this value at PATH (a.b.0.c)
@@ -33,7 +34,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../test/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "dev": startDev, "stop": stopDev, "crash": crashDev, "json": jsonIs, "jsonenv": jsonEnv,
+			"exits": exits, "dev": startDev, "serve": startServe, "stop": stopDev, "crash": crashDev, "json": jsonIs, "jsonenv": jsonEnv,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -74,21 +75,30 @@ var processes = struct {
 }{of: map[*testscript.TestScript]*devProcess{}}
 
 func startDev(ts *testscript.TestScript, neg bool, args []string) {
+	start(ts, append([]string{"dev"}, args...), "ready", "funded")
+}
+
+func startServe(ts *testscript.TestScript, neg bool, args []string) {
+	start(ts, append([]string{"serve"}, args...), "ready")
+}
+
+// start runs a platform in the background and waits until it has told of the events.
+func start(ts *testscript.TestScript, args []string, events ...string) {
 	aval, err := exec.LookPath("aval")
 	ts.Check(err)
 	p := &devProcess{stderr: &bytes.Buffer{}, ended: make(chan struct{})}
-	p.command = exec.Command(aval, append([]string{"dev", "--listen", "127.0.0.1:0", "--chain-listen", "127.0.0.1:0", "--output", "json"}, args...)...)
+	p.command = exec.Command(aval, append(args, "--listen", "127.0.0.1:0", "--chain-listen", "127.0.0.1:0", "--output", "json")...)
 	p.command.Dir, p.command.Env, p.command.Stderr = ts.Getenv("WORK"), environ(ts), p.stderr
 	out, err := p.command.StdoutPipe()
 	ts.Check(err)
 	ts.Check(p.command.Start())
 	lines := bufio.NewScanner(out)
-	for _, event := range []string{"ready", "funded"} {
+	for _, event := range events {
 		var told map[string]any
 		if !lines.Scan() || json.Unmarshal(lines.Bytes(), &told) != nil || told["event"] != event {
 			_ = p.command.Process.Kill()
 			_ = p.command.Wait()
-			ts.Fatalf("aval dev did not become %s: %q, %s", event, lines.Text(), p.stderr)
+			ts.Fatalf("aval %s did not become %s: %q, %s", args[0], event, lines.Text(), p.stderr)
 		}
 		for name, field := range map[string]string{"URL": "url", "RPC": "rpc", "WALLET": "wallet", "ADDRESS": "address"} {
 			if value, ok := told[field].(string); ok {

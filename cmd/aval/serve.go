@@ -50,7 +50,11 @@ func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
 	if err := r.enrollOperator(ctx, filepath.Join(cfg.Data, "operator.json")); err != nil {
 		return err
 	}
-	s.answer(map[string]string{"url": r.url(), "chain": r.chainID}, func() { s.say("Serving %s at %s. Ctrl-C stops it.", r.chainID, r.url()) })
+	if s.json {
+		s.encode(s.out, map[string]string{"event": "ready", "url": r.url(), "chain": r.chainID})
+	} else {
+		s.say("Serving %s at %s. Ctrl-C stops it.", r.chainID, r.url())
+	}
 	return r.wait(ctx, s)
 }
 
