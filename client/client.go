@@ -26,6 +26,7 @@ type Client struct {
 	types    func() (*Types, error) // made when something is signed for the first time
 	attempts int
 	pause    time.Duration
+	patience time.Duration
 }
 
 // Option changes what New makes.
@@ -56,13 +57,17 @@ func WithTypes(t *Types) Option {
 // WithAttempts says how often a call that may be repeated is tried; 5 unless said otherwise.
 func WithAttempts(n int) Option { return func(c *Client) { c.attempts = max(n, 1) } }
 
+// WithPatience says how long a stream may be silent before its connection is taken for broken and made again; 45 seconds
+// unless said otherwise. Aval shows a sign of life every 15.
+func WithPatience(d time.Duration) Option { return func(c *Client) { c.patience = d } }
+
 // New makes a Client; nothing is sent yet.
 func New(baseURL string, options ...Option) (*Client, error) {
 	u, err := url.Parse(baseURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("the address of Aval has to be a URL such as http://127.0.0.1:8080, not %q", baseURL)
 	}
-	c := &Client{base: strings.TrimSuffix(baseURL, "/"), http: &http.Client{Transport: transport()}, attempts: 5, pause: 50 * time.Millisecond, types: sync.OnceValues(ShippedTypes)}
+	c := &Client{base: strings.TrimSuffix(baseURL, "/"), http: &http.Client{Transport: transport()}, attempts: 5, pause: 50 * time.Millisecond, patience: 45 * time.Second, types: sync.OnceValues(ShippedTypes)}
 	for _, option := range options {
 		option(c)
 	}

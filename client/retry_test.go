@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/avalhq/aval/client"
 	"github.com/avalhq/aval/internal/message"
@@ -193,6 +194,33 @@ func TestWatchComesBackWhereItBroke(t *testing.T) {
 		if client.CodeOf(err) != "message-unknown" {
 			t.Errorf("watching what does not exist: %v", err)
 		}
+	}
+}
+
+// A connection that has died without a word is given up, and the stream goes on over another one.
+func TestSilentStreamIsMadeAgain(t *testing.T) {
+	var connections atomic.Int32
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		if connections.Add(1) == 1 {
+			_, _ = io.WriteString(w, "id: 1\nevent: step\ndata: {\"entry\":{\"version\":1}}\n\n")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
+		_, _ = io.WriteString(w, "id: 2\nevent: step\ndata: {\"entry\":\ndata: {\"version\":2}}\n\nid: 2\nevent: end\ndata: {}\n\n")
+	}))
+	defer h.Close()
+	c := connect(t, h.URL, client.WithPatience(20*time.Millisecond))
+	var versions []int64
+	for step, err := range c.Watch(t.Context(), "msg_x") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions = append(versions, step.Entry.Version)
+	}
+	if fmt.Sprint(versions) != "[1 2]" || connections.Load() != 2 {
+		t.Errorf("got the versions %v over %d connections", versions, connections.Load())
 	}
 }
 

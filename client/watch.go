@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Watch gives the steps of a message: those that were taken, then each as it happens, until the message is final, ctx ends
@@ -115,7 +116,9 @@ func (c *Client) read(ctx context.Context, path string, last *int64, take func(f
 		return false, err
 	}
 	defer func() { _ = response.Body.Close() }() // nothing is lost by it
-	lines := bufio.NewReaderSize(response.Body, 16<<10)
+	silent := time.AfterFunc(c.patience, cancel)
+	defer silent.Stop()
+	lines := bufio.NewReaderSize(&heard{response.Body, silent, c.patience}, 16<<10)
 	for {
 		f, err := next(lines)
 		if err != nil {
@@ -127,6 +130,19 @@ func (c *Client) read(ctx context.Context, path string, last *int64, take func(f
 		}
 		*last = max(*last, f.id)
 	}
+}
+
+// heard puts the end of a silent connection off whenever something comes, be it a comment.
+type heard struct {
+	io.Reader
+	end      *time.Timer
+	patience time.Duration
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	h.end.Reset(h.patience)
+	return n, err
 }
 
 // next reads an event; comments and fields that are not used are passed over.

@@ -185,15 +185,9 @@ func TestServeLetsRequestsFinish(t *testing.T) {
 	})
 	p := newParty(t, e, "alice")
 	id, _ := p.submit("slow")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- e.Server.Serve(ctx, listener) }()
+	address, stop, served := serve(t, e)
 	r := p.request(t.Context(), "GET", "/v1/messages/"+string(id), nil)
-	r.URL.Host = listener.Addr().String()
+	r.URL.Host = address
 	answered := make(chan int, 1)
 	go func() {
 		response, err := http.DefaultTransport.RoundTrip(r)
@@ -211,6 +205,50 @@ func TestServeLetsRequestsFinish(t *testing.T) {
 	if status := <-answered; status != 200 {
 		t.Errorf("the request that was under way got %d", status)
 	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// serve runs the server by its own Serve, with its time limits, on another address.
+func serve(t *testing.T, e *trial.Edge) (address string, stop func(), served chan error) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served = make(chan error, 1)
+	go func() { served <- e.Server.Serve(ctx, listener) }()
+	return listener.Addr().String(), stop, served
+}
+
+func TestStreamsOutlastTheTimeLimitOfRequests(t *testing.T) {
+	const limit = 50 * time.Millisecond
+	e := trial.Start(t, stores(t), func(c *server.Config, _ *server.Services) { c.Timeout, c.Heartbeat = limit, limit/5 })
+	p := newParty(t, e, "alice")
+	id, _ := p.submit("long")
+	address, stop, served := serve(t, e)
+	there := *p
+	there.edge = &trial.Edge{URL: "http://" + address}
+	one, all := there.follow("/v1/messages/"+string(id)+"/events", "1"), there.follow("/v1/events", "")
+	for range 20 { // four times the limit
+		for _, s := range []*follower{one, all} {
+			if _, more := s.next(); !more {
+				t.Fatal("a stream was cut off by the time limit")
+			}
+		}
+	}
+	if err := e.Finish(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if f := one.event(); f.id != "2" {
+		t.Errorf("got %+v", f)
+	}
+	if f := all.event(); f.message(t).ID != id {
+		t.Errorf("got %+v", f)
+	}
+	stop()
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
 	}

@@ -115,6 +115,8 @@ func TestBodyOfTheLargestSize(t *testing.T) {
 func TestHistoryListAndCounts(t *testing.T) {
 	e := trial.Start(t, stores(t), nil)
 	p := newParty(t, e, "alice")
+	live := p.follow("/v1/events", "") // Reference applies an event before it is handed to those who follow live
+	live.next()
 	var ids []message.ID
 	for i := range 5 {
 		id, _ := p.submit(fmt.Sprint("note ", i))
@@ -128,9 +130,7 @@ func TestHistoryListAndCounts(t *testing.T) {
 	if len(history.Entries) != 3 || history.Entries[2].Version != 3 {
 		t.Fatalf("got %+v, want three entries", history)
 	}
-	p.follow("/v1/events", "1").until(func(f frame) bool { // Reference applies an event before it is handed to followers
-		return f.message(t).ID == ids[0] && f.message(t).Archived
-	})
+	live.until(func(f frame) bool { return f.message(t).ID == ids[0] && f.message(t).Archived })
 	var seen []message.ID
 	path := "/v1/messages?limit=2"
 	for next := path; next != ""; {
@@ -162,6 +162,7 @@ func TestHistoryListAndCounts(t *testing.T) {
 		t.Errorf("the counts add up to %d, want 5: %+v", total, counts)
 	}
 	p.get("/v1/messages?stauts=parked").refused(t, 422, "request-invalid")
+	p.get("/v1/messages?state=archived").refused(t, 422, "state-not-listed")
 	p.get("/v1/messages?cursor=bogus").refused(t, 400, "cursor-malformed")
 }
 

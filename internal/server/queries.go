@@ -7,6 +7,7 @@ import (
 
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/reference"
 )
 
@@ -20,7 +21,7 @@ func (s *Server) queryRoutes() {
 type listInput struct {
 	Client string           `query:"client" maxLength:"64" doc:"Operators only."`
 	Type   string           `query:"type" maxLength:"64"`
-	State  string           `query:"state" maxLength:"64"`
+	State  string           `query:"state" maxLength:"64" doc:"Of the workflow: where the message stands, or where it ended."`
 	Status guarantee.Status `query:"status" enum:"running,waiting,parked,succeeded,failed"`
 	Wallet string           `query:"wallet" maxLength:"64"`
 	From   time.Time        `query:"from" doc:"Accepted at or after."`
@@ -36,6 +37,9 @@ type MessagePage struct {
 }
 
 func (s *Server) list(ctx context.Context, in *listInput) (*body[MessagePage], error) {
+	if in.State == Archived {
+		return nil, problem.New(problem.Unprocessable, "state-not-listed", "what is archived is listed by the state that it ended in, or by status succeeded or failed")
+	}
 	client, err := narrowed(ctx, in.Client)
 	if err != nil {
 		return nil, err
