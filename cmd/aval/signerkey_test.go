@@ -25,7 +25,7 @@ func TestASignerKeyComesBackAsItWasWritten(t *testing.T) {
 	if got, err := readSignerKey(path); err != nil || got != k {
 		t.Errorf("read as %v (%v)", got, err)
 	}
-	if err := k.write(path); problem.From(err).Code != "file-exists" {
+	if err := k.write(path); err == nil || problem.From(err).Code != "file-exists" {
 		t.Errorf("a key is replaced: %v", err)
 	}
 }
@@ -49,7 +49,7 @@ func TestASignerKeyThatDoesNotFitIsRefusedWithoutShowingIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := readSignerKey(path)
-		if problem.From(err).Code != "signer-key-malformed" || strings.Contains(err.Error(), k.Private[2:]) {
+		if err == nil || problem.From(err).Code != "signer-key-malformed" || strings.Contains(err.Error(), k.Private[2:]) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
