@@ -76,9 +76,7 @@ func (s *Server) mend(ctx context.Context, repair bool) (*body[reference.Report]
 func unhurried(op huma.Operation) huma.Operation {
 	op.Middlewares = huma.Middlewares{func(hctx huma.Context, next func(huma.Context)) {
 		_, w := humago.Unwrap(hctx)
-		rc := http.NewResponseController(w)
-		_ = rc.SetReadDeadline(time.Time{}) // a writer without deadlines has none to lift
-		_ = rc.SetWriteDeadline(time.Time{})
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a writer without deadlines has none to lift
 		next(hctx)
 	}}
 	return op

@@ -26,7 +26,6 @@ type stream struct {
 func open(hctx huma.Context) *stream {
 	_, w := humago.Unwrap(hctx)
 	st := &stream{w: w, rc: http.NewResponseController(w)}
-	_ = st.rc.SetReadDeadline(time.Time{}) // a writer without deadlines has none to lift
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
@@ -58,7 +57,7 @@ func (st *stream) beat() error {
 }
 
 func (st *stream) flush() error {
-	_ = st.rc.SetWriteDeadline(time.Now().Add(writing)) // as above
+	_ = st.rc.SetWriteDeadline(time.Now().Add(writing)) // a writer without deadlines has none to move
 	if _, err := st.w.Write(st.buf.Bytes()); err != nil {
 		return err
 	}
