@@ -188,7 +188,7 @@ func (p *platform) openStorage(ctx context.Context) (err error) {
 		return err
 	}
 	p.closing(p.record.Close)
-	if p.mirror, err = sqlite.OpenReference(ctx, p.path("reference.db"), sqlite.Options{}); err != nil {
+	if p.mirror, err = sqlite.OpenReference(ctx, p.path("reference.db"), sqlite.Options{Faults: p.options.faults}); err != nil {
 		return err
 	}
 	p.closing(p.mirror.Close)

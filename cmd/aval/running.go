@@ -34,5 +34,9 @@ func launch(ctx context.Context, c config.Config, o options) (*running, error) {
 func (r *running) end() error {
 	r.stop()
 	<-r.done
-	return errors.Join(r.err, r.Close())
+	err := errors.Join(r.err, r.Close())
+	if r.options.faults != nil { // crash tests learn from a clean run which points there are
+		r.log.Info("fault points passed", "hits", r.options.faults.Hits())
+	}
+	return err
 }
