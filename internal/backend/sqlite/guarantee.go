@@ -22,7 +22,7 @@ func NewGuarantee(db *DB) *Guarantee { return &Guarantee{db} }
 
 // Issue records fresh ids.
 func (g *Guarantee) Issue(ctx context.Context, ids []guarantee.Issued) error {
-	return g.db.update(ctx, "guarantee.issue", func(conn *sqlite.Conn) error {
+	return g.db.updateBare(ctx, "guarantee.issue", func(conn *sqlite.Conn) error {
 		for _, id := range ids {
 			err := run(conn, "INSERT INTO issued (id, client, expires) VALUES (?, ?, ?)", func(s *sqlite.Stmt) {
 				s.BindText(1, string(id.ID))
@@ -47,7 +47,7 @@ func (g *Guarantee) Accept(ctx context.Context, a guarantee.Acceptance, now time
 	if err != nil {
 		return rec, false, err
 	}
-	err = g.db.update(ctx, "guarantee.accept", func(conn *sqlite.Conn) error {
+	err = g.db.updateBare(ctx, "guarantee.accept", func(conn *sqlite.Conn) error {
 		stored, _, found, err := get(conn, a.ID)
 		if err != nil {
 			return err
@@ -131,7 +131,7 @@ func insert(conn *sqlite.Conn, rec *guarantee.Record, attributes, entries []byte
 	if err := addHistory(conn, rec.ID, 1, entries); err != nil {
 		return err
 	}
-	return emit(conn, rec.ID)
+	return emit(conn, guarantee.Snapshot{ID: rec.ID, Version: rec.Version, State: rec.State, Status: rec.Status, Accepted: rec.Accepted, Updated: rec.Updated}, attributes)
 }
 
 func addHistory(conn *sqlite.Conn, id message.ID, version int64, entries []byte) error {
@@ -142,11 +142,19 @@ func addHistory(conn *sqlite.Conn, id message.ID, version int64, entries []byte)
 	}, nil)
 }
 
-// emit leaves an event of the message as it now stands in the outbox.
-func emit(conn *sqlite.Conn, id message.ID) error {
-	return run(conn, `INSERT INTO outbox (id, version, state, status, reason, archived, accepted, updated, attributes)
-		SELECT m.id, m.version, m.state, m.status, m.reason, EXISTS (SELECT 1 FROM archive WHERE id = m.id), o.accepted, m.updated, o.attributes
-		FROM messages m JOIN originals o ON o.id = m.id WHERE m.id = ?`, func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, nil)
+// emit leaves an event in the outbox. The statements here name one table each: SQLite prepares a join anew at every run.
+func emit(conn *sqlite.Conn, e guarantee.Snapshot, attributes []byte) error {
+	return run(conn, "INSERT INTO outbox (id, version, state, status, reason, archived, accepted, updated, attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", func(s *sqlite.Stmt) {
+		s.BindText(1, string(e.ID))
+		s.BindInt64(2, e.Version)
+		s.BindText(3, e.State)
+		s.BindText(4, string(e.Status))
+		s.BindText(5, e.Reason)
+		s.BindBool(6, e.Archived)
+		s.BindInt64(7, micros(e.Accepted))
+		s.BindInt64(8, micros(e.Updated))
+		s.BindBytes(9, attributes)
+	}, nil)
 }
 
 // Commit applies a batch of transitions in one transaction.
@@ -162,7 +170,7 @@ func (g *Guarantee) Commit(ctx context.Context, ts []guarantee.Transition) ([]er
 		}
 	}
 	refused := make([]error, len(ts))
-	err := g.db.update(ctx, "guarantee.commit", func(conn *sqlite.Conn) error {
+	err := g.db.updateBare(ctx, "guarantee.commit", func(conn *sqlite.Conn) error {
 		for i := range ts {
 			applied, err := move(conn, &ts[i])
 			if err != nil {
@@ -260,33 +268,60 @@ func follow(conn *sqlite.Conn, t *guarantee.Transition, entries []byte) error {
 	if err := addHistory(conn, t.ID, t.From+1, entries); err != nil {
 		return err
 	}
-	if !t.Archive {
-		return emit(conn, t.ID)
-	}
-	if !t.Status.Terminal() {
+	if t.Archive && !t.Status.Terminal() {
 		return fmt.Errorf("archive %s: status %s is not terminal", t.ID, t.Status)
 	}
-	return archive(conn, t.ID)
+	now := guarantee.Snapshot{
+		ID: t.ID, Version: t.From + int64(len(t.Entries)), State: t.State, Status: t.Status, Reason: t.Reason, Archived: t.Archive,
+		Updated: t.Entries[len(t.Entries)-1].At,
+	}
+	if t.Archive {
+		return archive(conn, t, now)
+	}
+	var attributes []byte
+	_, err := queryRow(conn, "SELECT accepted, attributes FROM originals WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, string(t.ID)) },
+		func(s *sqlite.Stmt) { now.Accepted, attributes = columnTime(s, 0), blob(s, 1) })
+	if err != nil {
+		return err
+	}
+	return emit(conn, now, attributes)
 }
 
-func archive(conn *sqlite.Conn, id message.ID) error {
-	history, err := readHistory(conn, id)
+// originalColumns are those that originals and archive share, in one order.
+const originalColumns = "id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original"
+
+// archive moves a message that has ended.
+func archive(conn *sqlite.Conn, t *guarantee.Transition, now guarantee.Snapshot) error {
+	history, err := readHistory(conn, t.ID)
 	if err != nil {
 		return err
 	}
-	one := func(s *sqlite.Stmt) { s.BindText(1, string(id)) }
-	err = run(conn, `INSERT INTO archive (id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original,
-			version, state, status, ext, reason, updated, history)
-		SELECT o.id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original,
-			version, state, status, ext, reason, updated, ?2
-		FROM originals o JOIN messages m ON m.id = o.id WHERE o.id = ?1`, func(s *sqlite.Stmt) {
-		s.BindText(1, string(id))
-		s.BindBytes(2, history)
-	}, nil)
+	var attributes []byte
+	one := func(s *sqlite.Stmt) { s.BindText(1, string(t.ID)) }
+	err = run(conn, "SELECT "+originalColumns+" FROM originals WHERE id = ?", one, func(o *sqlite.Stmt) error {
+		now.Accepted, attributes = columnTime(o, 9), blob(o, 10)
+		return run(conn, "INSERT INTO archive ("+originalColumns+", version, state, status, ext, reason, updated, history) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", func(s *sqlite.Stmt) {
+			for _, column := range []int{0, 1, 2, 3, 5, 8} {
+				s.BindText(column+1, o.ColumnText(column))
+			}
+			for _, column := range []int{6, 7, 10, 11, 12} {
+				s.BindBytes(column+1, blob(o, column))
+			}
+			s.BindInt64(5, o.ColumnInt64(4))
+			s.BindInt64(10, o.ColumnInt64(9))
+			s.BindInt64(14, now.Version)
+			s.BindText(15, now.State)
+			s.BindText(16, string(now.Status))
+			s.BindBytes(17, t.Ext)
+			s.BindText(18, now.Reason)
+			s.BindInt64(19, micros(now.Updated))
+			s.BindBytes(20, history)
+		}, nil)
+	})
 	if err != nil {
 		return err
 	}
-	if err := emit(conn, id); err != nil {
+	if err := emit(conn, now, attributes); err != nil {
 		return err
 	}
 	for _, query := range []string{"DELETE FROM history WHERE id = ?", "DELETE FROM messages WHERE id = ?", "DELETE FROM originals WHERE id = ?"} {

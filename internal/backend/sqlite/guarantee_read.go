@@ -14,15 +14,14 @@ import (
 )
 
 const (
-	liveColumns = `o.id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, body, original,
-		version, state, status, ext, reason, updated, place, due`
-	selectLive    = "SELECT " + liveColumns + " FROM originals o JOIN messages m ON m.id = o.id"
-	selectArchive = `SELECT id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, body, original,
-		version, state, status, ext, reason, updated, history FROM archive`
+	selectOriginal = "SELECT id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, body, original FROM originals WHERE id = ?"
+	selectPresent  = "SELECT version, state, status, ext, reason, updated, place, due FROM messages WHERE id = ?"
+	selectArchive  = `SELECT id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, body, original,
+		version, state, status, ext, reason, updated, history FROM archive WHERE id = ?`
 )
 
-// record reads the columns that live and archived messages share.
-func record(s *sqlite.Stmt) guarantee.Record {
+// original reads the columns of what was accepted.
+func original(s *sqlite.Stmt) guarantee.Record {
 	rec := guarantee.Record{
 		Verified: message.Verified{
 			Message: message.Message{
@@ -31,18 +30,31 @@ func record(s *sqlite.Stmt) guarantee.Record {
 			},
 			Scheme: message.Scheme(s.ColumnText(5)), Original: blob(s, 11),
 		},
-		Workflow: s.ColumnText(8), Accepted: columnTime(s, 9), Version: s.ColumnInt64(12), State: s.ColumnText(13),
-		Status: guarantee.Status(s.ColumnText(14)), Ext: blob(s, 15), Reason: s.ColumnText(16), Updated: columnTime(s, 17),
+		Workflow: s.ColumnText(8), Accepted: columnTime(s, 9),
 	}
 	s.ColumnBytes(6, rec.Digest[:])
 	s.ColumnBytes(7, rec.Signer[:])
 	return rec
 }
 
-func live(s *sqlite.Stmt) guarantee.Record {
-	rec := record(s)
-	rec.Place, rec.Due = blob(s, 18), columnTime(s, 19)
-	return rec
+// present reads the columns of what changes, the first of them at offset.
+func present(s *sqlite.Stmt, offset int, rec *guarantee.Record) {
+	rec.Version, rec.State, rec.Status = s.ColumnInt64(offset), s.ColumnText(offset+1), guarantee.Status(s.ColumnText(offset+2))
+	rec.Ext, rec.Reason, rec.Updated = blob(s, offset+3), s.ColumnText(offset+4), columnTime(s, offset+5)
+}
+
+// live reads a live message. One table a statement: SQLite prepares a join anew at every run.
+func live(conn *sqlite.Conn, id message.ID) (rec guarantee.Record, found bool, err error) {
+	one := func(s *sqlite.Stmt) { s.BindText(1, string(id)) }
+	found, err = queryRow(conn, selectOriginal, one, func(s *sqlite.Stmt) { rec = original(s) })
+	if err != nil || !found {
+		return rec, false, err
+	}
+	found, err = queryRow(conn, selectPresent, one, func(s *sqlite.Stmt) {
+		present(s, 0, &rec)
+		rec.Place, rec.Due = blob(s, 6), columnTime(s, 7)
+	})
+	return rec, found, err
 }
 
 // Load reads live messages.
@@ -50,11 +62,12 @@ func (g *Guarantee) Load(ctx context.Context, ids []message.ID) (recs []guarante
 	recs = make([]guarantee.Record, 0, len(ids))
 	err = g.db.view(ctx, func(conn *sqlite.Conn) error {
 		for _, id := range ids {
-			_, err := queryRow(conn, selectLive+" WHERE o.id = ?",
-				func(s *sqlite.Stmt) { s.BindText(1, string(id)) },
-				func(s *sqlite.Stmt) { recs = append(recs, live(s)) })
+			rec, found, err := live(conn, id)
 			if err != nil {
 				return err
+			}
+			if found {
+				recs = append(recs, rec)
 			}
 		}
 		return nil
@@ -89,13 +102,13 @@ func (g *Guarantee) Get(ctx context.Context, id message.ID) (rec guarantee.Recor
 
 // get reads a message, live or archived; history is given with an archived one.
 func get(conn *sqlite.Conn, id message.ID) (rec guarantee.Record, history []byte, found bool, err error) {
-	one := func(s *sqlite.Stmt) { s.BindText(1, string(id)) }
-	found, err = queryRow(conn, selectLive+" WHERE o.id = ?", one, func(s *sqlite.Stmt) { rec = live(s) })
+	rec, found, err = live(conn, id)
 	if found || err != nil {
 		return rec, nil, found, err
 	}
-	found, err = queryRow(conn, selectArchive+" WHERE id = ?", one, func(s *sqlite.Stmt) {
-		rec, history = record(s), blob(s, 18)
+	found, err = queryRow(conn, selectArchive, func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, func(s *sqlite.Stmt) {
+		rec, history = original(s), blob(s, 18)
+		present(s, 12, &rec)
 		rec.Archived = true
 	})
 	return rec, history, found, err

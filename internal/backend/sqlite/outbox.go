@@ -48,7 +48,7 @@ func (o *Outbox) read(ctx context.Context, after int64, limit int) (events []eve
 
 // Trim forgets the events at or below seq.
 func (o *Outbox) Trim(ctx context.Context, seq int64) error {
-	return o.db.update(ctx, "outbox.trim", func(conn *sqlite.Conn) error {
+	return o.db.updateBare(ctx, "outbox.trim", func(conn *sqlite.Conn) error {
 		return run(conn, "DELETE FROM outbox WHERE seq <= ?", func(s *sqlite.Stmt) { s.BindInt64(1, seq) }, nil)
 	})
 }

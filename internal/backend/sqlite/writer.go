@@ -17,6 +17,7 @@ const most = 512
 type write struct {
 	name  string // names its fault points: name.before, name.after
 	apply func(*sqlite.Conn) error
+	bare  bool // without a savepoint of its own
 	err   error
 	done  chan struct{}
 }
@@ -24,10 +25,20 @@ type write struct {
 // update applies a change and returns when it is durable. The change's own error undoes it alone; any other error means
 // that it was not applied or, where the commit itself failed, that its outcome is unknown.
 func (db *DB) update(ctx context.Context, name string, apply func(*sqlite.Conn) error) error {
+	return db.enqueue(ctx, &write{name: name, apply: apply})
+}
+
+// updateBare is update for the changes that are made thousands of times a second. It spares them a savepoint, which costs
+// as much as the change: what they refuse, they must refuse before they write. An error after that undoes the whole batch.
+func (db *DB) updateBare(ctx context.Context, name string, apply func(*sqlite.Conn) error) error {
+	return db.enqueue(ctx, &write{name: name, apply: apply, bare: true})
+}
+
+func (db *DB) enqueue(ctx context.Context, w *write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := &write{name: name, apply: apply, done: make(chan struct{})}
+	w.done = make(chan struct{})
 	select {
 	case db.queue <- w:
 	case <-ctx.Done():
@@ -99,18 +110,20 @@ func (db *DB) commit(conn *sqlite.Conn, batch []*write) (err error) {
 		return err
 	}
 	for _, w := range batch {
-		if w.err = db.apply(conn, w); w.err != nil && conn.AutocommitEnabled() {
-			return w.err // SQLite itself gave the transaction up: disk full, out of memory
+		apply := saved
+		if w.bare {
+			apply = bare
+		}
+		spoilt := false
+		if w.err, spoilt = apply(conn, w); spoilt {
+			return errors.Join(w.err, rollback(conn))
 		}
 	}
 	if err := db.strike(batch, ".before"); err != nil {
-		return errors.Join(err, run(conn, "ROLLBACK", nil, nil))
+		return errors.Join(err, rollback(conn))
 	}
 	if err := run(conn, "COMMIT", nil, nil); err != nil {
-		if !conn.AutocommitEnabled() {
-			err = errors.Join(err, run(conn, "ROLLBACK", nil, nil))
-		}
-		return err
+		return errors.Join(err, rollback(conn))
 	}
 	if db.options.Observe != nil {
 		db.options.Observe(len(batch))
@@ -118,18 +131,46 @@ func (db *DB) commit(conn *sqlite.Conn, batch []*write) (err error) {
 	return db.strike(batch, ".after")
 }
 
-// apply runs one change inside the batch's transaction; on an error the change alone is undone.
-func (db *DB) apply(conn *sqlite.Conn, w *write) (err error) {
+// saved runs one change under a savepoint: an error undoes it alone. The batch is spoilt when SQLite gave the transaction
+// up itself: disk full, out of memory.
+func saved(conn *sqlite.Conn, w *write) (err error, spoilt bool) {
 	if err := run(conn, "SAVEPOINT change", nil, nil); err != nil {
-		return err
+		return err, true
 	}
 	if err = w.apply(conn); err != nil && !conn.AutocommitEnabled() {
 		err = errors.Join(err, run(conn, "ROLLBACK TO change", nil, nil))
 	}
-	if conn.AutocommitEnabled() {
-		return err
+	if !conn.AutocommitEnabled() {
+		err = errors.Join(err, run(conn, "RELEASE change", nil, nil))
 	}
-	return errors.Join(err, run(conn, "RELEASE change", nil, nil))
+	return err, conn.AutocommitEnabled()
+}
+
+// bare runs one change without a savepoint. The batch is spoilt when it failed after it had written.
+func bare(conn *sqlite.Conn, w *write) (err error, spoilt bool) {
+	before, err := changes(conn)
+	if err != nil {
+		return err, true
+	}
+	if err = w.apply(conn); err == nil {
+		return nil, false
+	}
+	after, unknown := changes(conn)
+	return err, unknown != nil || after != before || conn.AutocommitEnabled()
+}
+
+// changes counts the rows that were ever changed on the connection.
+func changes(conn *sqlite.Conn) (n int64, err error) {
+	_, err = queryRow(conn, "SELECT total_changes()", nil, func(s *sqlite.Stmt) { n = s.ColumnInt64(0) })
+	return n, err
+}
+
+// rollback ends the transaction, unless SQLite has ended it.
+func rollback(conn *sqlite.Conn) error {
+	if conn.AutocommitEnabled() {
+		return nil
+	}
+	return run(conn, "ROLLBACK", nil, nil)
 }
 
 func (db *DB) strike(batch []*write, side string) error {

@@ -86,11 +86,12 @@ CREATE TABLE definitions (
   source BLOB NOT NULL
 ) STRICT;
 
+-- RAISE(ROLLBACK) instead of ABORT: so SQLite keeps no statement journal, which costs as much as the write.
 -- I3: what was accepted never changes, and leaves only into the archive; I4: what is archived stays as it is.
-CREATE TRIGGER originals_fixed BEFORE UPDATE ON originals BEGIN SELECT RAISE(ABORT, 'originals never change'); END;
+CREATE TRIGGER originals_fixed BEFORE UPDATE ON originals BEGIN SELECT RAISE(ROLLBACK, 'originals never change'); END;
 CREATE TRIGGER originals_kept BEFORE DELETE ON originals WHEN NOT EXISTS (SELECT 1 FROM archive WHERE id = OLD.id)
-BEGIN SELECT RAISE(ABORT, 'an original leaves only into the archive'); END;
-CREATE TRIGGER archive_fixed BEFORE UPDATE ON archive BEGIN SELECT RAISE(ABORT, 'the archive never changes'); END;
-CREATE TRIGGER archive_kept BEFORE DELETE ON archive BEGIN SELECT RAISE(ABORT, 'the archive never changes'); END;
-CREATE TRIGGER history_fixed BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'history never changes'); END;
-CREATE TRIGGER definitions_fixed BEFORE UPDATE ON definitions BEGIN SELECT RAISE(ABORT, 'definitions never change'); END;
+BEGIN SELECT RAISE(ROLLBACK, 'an original leaves only into the archive'); END;
+CREATE TRIGGER archive_fixed BEFORE UPDATE ON archive BEGIN SELECT RAISE(ROLLBACK, 'the archive never changes'); END;
+CREATE TRIGGER archive_kept BEFORE DELETE ON archive BEGIN SELECT RAISE(ROLLBACK, 'the archive never changes'); END;
+CREATE TRIGGER history_fixed BEFORE UPDATE ON history BEGIN SELECT RAISE(ROLLBACK, 'history never changes'); END;
+CREATE TRIGGER definitions_fixed BEFORE UPDATE ON definitions BEGIN SELECT RAISE(ROLLBACK, 'definitions never change'); END;
