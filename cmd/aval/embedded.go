@@ -219,7 +219,7 @@ func (p *platform) openCustody(ctx context.Context) error {
 }
 
 func (p *platform) chains() step.Chains {
-	return step.Chains{p.chainID: {Network: p.network, Codec: p.network.Codec(), Confirmations: p.config.Chain.Confirmations}}
+	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Confirmations: p.config.Chain.Confirmations}}
 }
 
 func (p *platform) openEngine(ctx context.Context) (err error) {
@@ -340,6 +340,11 @@ func (p *platform) observer() controller.Observer {
 	return controller.Observer{
 		Step: func(id message.ID, state, action, outcome string, begun time.Time, took time.Duration) {
 			p.metrics.Step(action, outcome, took)
+			failure := outcome
+			if outcome == "succeeded" || outcome == "later" {
+				failure = ""
+			}
+			p.tracer.Past(id, state+" "+action, begun, took, failure)
 		},
 		Committed: p.metrics.Commit,
 		Parked: func(id message.ID, _ string) {

@@ -3,6 +3,7 @@ package guarantee
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -168,7 +169,7 @@ func (s *Service) act(ctx context.Context, id message.ID, by, event, note string
 		if err != nil {
 			return err
 		}
-		if refused[0] == nil || problem.KindOf(refused[0]) != problem.Conflict || refused[0] == error(ErrFinal) {
+		if refused[0] == nil || !errors.Is(refused[0], ErrStale) {
 			return refused[0]
 		}
 	}

@@ -13,7 +13,6 @@ package controller
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +48,6 @@ type Config struct {
 	Linger   time.Duration // how long an unfinished action is asked again in hand before the message waits in Guarantee; 10 s
 	Drain    time.Duration // how long running actions may take to finish when stopping; 5 s
 	Now      func() time.Time
-	Random   func() float64
 	Faults   *fault.Points
 	Log      *slog.Logger
 	Observe  Observer
@@ -92,9 +90,6 @@ func withDefaults(c Config) Config {
 	setDefault(&c.Drain, 5*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.Random == nil {
-		c.Random = rand.Float64
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -214,7 +209,7 @@ func (c *Controller) settle(ids []message.ID) {
 		return
 	}
 	if err := c.feeder.Settle(context.Background(), ids); err != nil {
-		c.Log.Error("settle claims; they will be handed out again when this process ends", "error", err)
+		c.Log.ErrorContext(context.Background(), "settle claims; they will be handed out again when this process ends", "error", err)
 	}
 	c.release(len(ids))
 }
@@ -224,7 +219,7 @@ func (c *Controller) trouble(ctx context.Context, what string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	c.Log.Error(what, "error", err)
+	c.Log.ErrorContext(ctx, what, "error", err)
 	pause := time.NewTimer(200 * time.Millisecond)
 	defer pause.Stop()
 	select {

@@ -78,7 +78,7 @@ func (c *Controller) call(ctx context.Context, action step.Action, batch []*work
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			c.Log.Error("an action panicked", "action", action.Name, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			c.Log.ErrorContext(ctx, "an action panicked", "action", action.Name, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			outcomes = all(len(batch), problem.New(problem.Internal, "action-panicked", "the action %s failed unexpectedly; its log line has the details", action.Name))
 		}
 		c.observe(action.Name, batch, outcomes, begun)
@@ -115,7 +115,7 @@ func (c *Controller) observe(action string, batch []*work, outcomes []step.Outco
 		outcome := "succeeded"
 		switch {
 		case outcomes[i].Err != nil:
-			outcome = "failed"
+			outcome = problem.From(outcomes[i].Err).Code
 		case outcomes[i].Later > 0:
 			outcome = "later"
 		}

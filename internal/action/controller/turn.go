@@ -7,6 +7,7 @@ import (
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/telemetry"
 )
 
 // turns takes what is ready, decides and commits it, until ctx ends.
@@ -65,11 +66,11 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 	var done []*work
 	for i, w := range moved {
 		if refused[i] != nil {
-			c.Log.Info("the message moved meanwhile and is read again", "message_id", w.rec.ID, "cause", problem.From(refused[i]).Code)
+			c.Log.InfoContext(telemetry.WithMessage(ctx, w.rec.ID), "the message moved meanwhile and is read again", "cause", problem.From(refused[i]).Code)
 			done = append(done, w)
 			continue
 		}
-		c.committed(w, &transitions[i])
+		c.committed(ctx, w, &transitions[i])
 		if w.run == nil {
 			done = append(done, w)
 			continue
@@ -80,13 +81,13 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 }
 
 // committed takes over what is now stored.
-func (c *Controller) committed(w *work, t *guarantee.Transition) {
+func (c *Controller) committed(ctx context.Context, w *work, t *guarantee.Transition) {
 	w.rec.Version += int64(len(t.Entries))
 	w.rec.State, w.rec.Status, w.rec.Reason = t.State, t.Status, t.Reason
 	w.entries = nil
 	switch {
 	case t.Status == guarantee.Parked:
-		c.Log.Warn("message parked", "message_id", w.rec.ID, "state", t.State, "reason", t.Reason)
+		c.Log.WarnContext(telemetry.WithMessage(ctx, w.rec.ID), "message parked", "state", t.State, "reason", t.Reason)
 		if c.Observe.Parked != nil {
 			c.Observe.Parked(w.rec.ID, t.Reason)
 		}

@@ -2,14 +2,17 @@ package controller
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/expr"
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -48,7 +51,7 @@ func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transiti
 	}
 	for {
 		now := c.Now()
-		move := w.def.Next(w.place, w.rec.Ext, w.event, machine.Env{Now: now, Random: c.Random(), Message: w.message})
+		move := w.def.Next(w.place, w.rec.Ext, w.event, machine.Env{Now: now, Random: spread(w.rec.ID, w.rec.Version), Message: w.message})
 		w.place, w.rec.Ext = move.Place, move.Ext
 		c.record(w, move.Visits, now)
 		switch {
@@ -89,6 +92,14 @@ func (c *Controller) unfinished(w *work, run *machine.Run, now time.Time) (t gua
 	}
 	w.run = nil
 	return c.transition(w, guarantee.Waiting, now.Add(w.later), ""), true
+}
+
+// spread is the number in [0, 1) that jitters a message's retries: it differs from message to message and from version to
+// version, which is all that jitter is for, and is the same wherever it is computed.
+func spread(id message.ID, version int64) float64 {
+	h := fnv.New64a()
+	_, _ = h.Write(binary.BigEndian.AppendUint64([]byte(id), uint64(version))) // a hash takes everything
+	return float64(h.Sum64()>>11) / (1 << 53)
 }
 
 // message decodes the instruction for expressions.

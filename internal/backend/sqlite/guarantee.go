@@ -244,8 +244,8 @@ func postpone(conn *sqlite.Conn, t *guarantee.Transition) (applied bool, err err
 
 // refusal tells why a transition did not apply.
 func refusal(conn *sqlite.Conn, id message.ID) (error, error) {
-	why := error(guarantee.ErrUnknown)
-	_, err := queryRow(conn, "SELECT status FROM messages WHERE id = ?",
+	var why error
+	live, err := queryRow(conn, "SELECT status FROM messages WHERE id = ?",
 		func(s *sqlite.Stmt) { s.BindText(1, string(id)) },
 		func(s *sqlite.Stmt) {
 			why = guarantee.ErrStale
@@ -253,14 +253,14 @@ func refusal(conn *sqlite.Conn, id message.ID) (error, error) {
 				why = guarantee.ErrFinal
 			}
 		})
-	if err == nil && why == error(guarantee.ErrUnknown) {
-		archived := false
-		archived, err = queryRow(conn, "SELECT 1 FROM archive WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, func(*sqlite.Stmt) {})
-		if archived {
-			why = guarantee.ErrFinal
-		}
+	if err != nil || live {
+		return why, err
 	}
-	return why, err
+	archived, err := queryRow(conn, "SELECT 1 FROM archive WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, func(*sqlite.Stmt) {})
+	if archived {
+		return guarantee.ErrFinal, err
+	}
+	return guarantee.ErrUnknown, err
 }
 
 // follow writes what goes with a transition: its history, its event, and the move into the archive.

@@ -125,7 +125,7 @@ func (g *Guarantee) Scan(ctx context.Context, from string, limit int) (page []gu
 		return nil, "", problem.New(problem.Invalid, "limit-invalid", "scan of Guarantee: limit %d is not positive", limit)
 	}
 	seq, archived := strings.CutPrefix(from, "archive:")
-	after, err := int64(0), error(nil)
+	var after int64
 	if archived {
 		if after, err = strconv.ParseInt(seq, 10, 64); err != nil {
 			return nil, "", problem.New(problem.Invalid, "cursor-invalid", "the position %q to scan from is not one that Scan gave", from)
