@@ -104,7 +104,7 @@ type Attributes struct {
 // than those named leaves the outcome unknown: read back before deciding. Ordering: commits are linearizable per message.
 // Consistency: reads see every write that returned before they began. Its conformance suite is guaranteetest.
 type Store interface {
-	// Issue records fresh ids.
+	// Issue records fresh ids; those that expired unused long ago are forgotten, so that they cannot pile up.
 	Issue(ctx context.Context, ids []Issued) error
 	// Accept stores a message under an id that was issued to its client, once. The same digest again gives the stored
 	// record and created false; its refusals are those of errors.go, on which the stored data is unchanged.

@@ -20,9 +20,15 @@ type Guarantee struct{ db *DB }
 // NewGuarantee uses the system of record.
 func NewGuarantee(db *DB) *Guarantee { return &Guarantee{db} }
 
-// Issue records fresh ids.
+// forgetAfter is how long an id that expired unused answers "expired"; afterwards it is as if it had never been issued.
+const forgetAfter = 30 * 24 * time.Hour
+
+// Issue records fresh ids, and forgets twice as many of those that expired long ago.
 func (g *Guarantee) Issue(ctx context.Context, ids []guarantee.Issued) error {
 	return g.db.updateBare(ctx, "guarantee.issue", func(conn *sqlite.Conn) error {
+		if err := forget(conn, ids); err != nil {
+			return err
+		}
 		for _, id := range ids {
 			err := run(conn, "INSERT INTO issued (id, client, expires) VALUES (?, ?, ?)", func(s *sqlite.Stmt) {
 				s.BindText(1, string(id.ID))
@@ -35,6 +41,16 @@ func (g *Guarantee) Issue(ctx context.Context, ids []guarantee.Issued) error {
 		}
 		return nil
 	})
+}
+
+func forget(conn *sqlite.Conn, fresh []guarantee.Issued) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	return run(conn, "DELETE FROM issued WHERE id IN (SELECT id FROM issued WHERE expires < ? ORDER BY expires LIMIT ?)", func(s *sqlite.Stmt) {
+		s.BindInt64(1, micros(fresh[0].Expires.Add(-forgetAfter)))
+		s.BindInt64(2, int64(2*len(fresh)))
+	}, nil)
 }
 
 // Accept stores a message under its issued id, once.

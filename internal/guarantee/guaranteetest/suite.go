@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"basic/A2OtherBody":              otherBody,
 		"basic/A7AnotherClientsID":       anotherClientsID,
 		"basic/A8ExpiredOrNeverIssued":   expiredOrNeverIssued,
+		"basic/LongExpiredIsForgotten":   longExpiredIsForgotten,
 		"basic/CommitMovesAndTells":      commitMovesAndTells,
 		"basic/ArchiveKeepsEverything":   archiveKeepsEverything,
 		"basic/ScanMeetsAll":             scanMeetsAll,
@@ -167,6 +168,14 @@ func expiredOrNeverIssued(t *testing.T, b Backend) {
 	_, _, err = b.Store.Accept(t.Context(), Acceptance(id, "cli_a", "x"), clock.Add(time.Hour+time.Second))
 	want(t, err, guarantee.ErrExpired)
 	_, _, err = b.Store.Get(t.Context(), id)
+	want(t, err, guarantee.ErrUnknown)
+}
+
+func longExpiredIsForgotten(t *testing.T, b Backend) {
+	id := Issue(t, b.Store, "cli_a")
+	year := clock.AddDate(1, 0, 0)
+	must(t, b.Store.Issue(t.Context(), []guarantee.Issued{{ID: message.NewID(), Client: "cli_a", Expires: year}}))
+	_, _, err := b.Store.Accept(t.Context(), Acceptance(id, "cli_a", "x"), year)
 	want(t, err, guarantee.ErrUnknown)
 }
 
