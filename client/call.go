@@ -47,7 +47,7 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			}
 		}
 		var response *http.Response
-		if response, err = c.send(ctx, k, nil); err == nil {
+		if response, err = c.send(ctx, k, nil); err == nil { //nolint:bodyclose // read closes it
 			err = read(response, out)
 		}
 		if err == nil || ctx.Err() != nil || !k.repeatable || !passing(err) {

@@ -208,7 +208,7 @@ func (p *platform) openCustody(ctx context.Context) error {
 		ch, err := p.chains().Get(id)
 		return ch.Codec, err
 	}
-	nonce := func(ctx context.Context, id, address string) (uint64, error) {
+	nonce := func(ctx context.Context, _, address string) (uint64, error) {
 		account, err := p.network.Account(ctx, address)
 		return account.Nonce, err
 	}
@@ -360,7 +360,7 @@ func (p *platform) observer() controller.Observer {
 // url is the address of the API.
 func (p *platform) url() string { return fmt.Sprintf("http://%s", p.listener.Addr()) }
 
-func (p *platform) openServer(ctx context.Context) error {
+func (p *platform) openServer(context.Context) error {
 	tokens, issuer, err := p.tokens()
 	if err != nil {
 		return err

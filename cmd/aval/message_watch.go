@@ -130,6 +130,7 @@ func outcome(rec client.Record) error {
 		return nil
 	case client.Parked:
 		return problem.New(problem.Unprocessable, "message-parked", "the message is parked: %s; aval message why %s says what to do", rec.Reason, rec.ID)
+	default:
+		return problem.New(problem.Unprocessable, "message-failed", "the message was refused: %s", rec.Reason)
 	}
-	return problem.New(problem.Unprocessable, "message-failed", "the message was refused: %s", rec.Reason)
 }

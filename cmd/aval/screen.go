@@ -63,7 +63,7 @@ func (s *screen) progress(what string) (done func()) {
 func (s *screen) encode(to io.Writer, v any) {
 	e := json.NewEncoder(to)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // what is printed here always encodes, and a reader that has gone needs no answer
+	_ = e.Encode(v) //nolint:errchkjson // what is printed here always encodes, and a reader that has gone needs no answer
 }
 
 // answer prints v as JSON, or calls text.
@@ -145,8 +145,9 @@ func (s *screen) status(status client.Status) string {
 		return s.paint(red, string(status))
 	case client.Parked:
 		return s.paint(yellow, string(status))
+	default:
+		return string(status)
 	}
-	return string(status)
 }
 
 // moment is a time as it is printed everywhere: UTC, to the millisecond.

@@ -72,7 +72,7 @@ func (f settings) override(c *config.Config) error {
 // passphrase overrides the configuration's key file or prompt by a passphrase in the environment.
 func overridePassphrase(c *config.Config) {
 	if _, set := os.LookupEnv("AVAL_PASSPHRASE"); set && (c.Custody.Passphrase == "" || c.Custody.Passphrase == "prompt") {
-		c.Custody = config.Custody{Passphrase: "env:AVAL_PASSPHRASE"}
+		c.Custody = config.Custody{Passphrase: "env:AVAL_PASSPHRASE"} //nolint:gosec // says where the passphrase is
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 type versionCommand struct{}
 
 // Run is the command.
-func (versionCommand) Run(s *screen) error {
+func (versionCommand) Run(s *screen) error { //nolint:unparam // every command may fail
 	v := struct {
 		Version  string `json:"version"`
 		Go       string `json:"go"`

@@ -25,7 +25,12 @@ func (p *platform) why(ctx context.Context, id message.ID) (guarantee.Why, error
 			From  string `json:"from"`
 		} `json:"transaction"`
 	}
-	if rec.Ext == nil || json.Unmarshal(rec.Ext, &ext) != nil || ext.Transaction.Hash == "" {
+	if rec.Ext != nil {
+		if err := json.Unmarshal(rec.Ext, &ext); err != nil {
+			return answer, fmt.Errorf("read the ext of %s: %w", id, err)
+		}
+	}
+	if ext.Transaction.Hash == "" {
 		return answer, nil
 	}
 	tx := ext.Transaction

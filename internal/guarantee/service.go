@@ -113,7 +113,7 @@ func (s *Service) Get(ctx context.Context, id message.ID) (Record, []Entry, erro
 
 // Park holds a message where it stands until an operator resumes it.
 func (s *Service) Park(ctx context.Context, id message.ID, by, reason string) error {
-	return s.act(ctx, id, by, "parked", reason, func(rec Record, t *Transition) error {
+	return s.act(ctx, id, by, "parked", reason, func(_ Record, t *Transition) error {
 		t.Status, t.Reason = Parked, "held by "+by+": "+reason
 		return nil
 	})

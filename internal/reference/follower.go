@@ -59,7 +59,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	for {
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to stop, whatever that broke off
 		}
 		f.retry = min(max(2*f.retry, shortestRetry), longestRetry)
 		f.Log.ErrorContext(ctx, "Reference cannot follow Guarantee; queries show an older state until it can", "error", err, "again_in", f.retry)

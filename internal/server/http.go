@@ -62,7 +62,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // finish logs a request and turns a panic into a problem. It is deferred.
 func (s *Server) finish(rec *recorder, r *http.Request, began time.Time) {
 	if trouble := recover(); trouble != nil {
-		if trouble == http.ErrAbortHandler {
+		if trouble == http.ErrAbortHandler { //nolint:errorlint // a panic's value, which net/http compares so too
 			panic(trouble)
 		}
 		s.log.LogAttrs(r.Context(), slog.LevelError, "request panicked", slog.Any("panic", trouble), slog.String("stack", string(debug.Stack())))

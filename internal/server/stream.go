@@ -86,7 +86,7 @@ func (s *Server) allowed(ctx context.Context) bool {
 	if c.client == "" {
 		return true
 	}
-	_, err := s.active(ctx, c.client)
+	err := s.active(ctx, c.client)
 	return err == nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -58,7 +59,7 @@ func (f *follower) next() (frame, bool) {
 	var got frame
 	for {
 		line, err := f.lines.ReadString('\n')
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return got, false
 		}
 		if err != nil {

@@ -219,7 +219,7 @@ func (c *Controller) trouble(ctx context.Context, what string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	c.Log.ErrorContext(ctx, what, "error", err)
+	c.Log.ErrorContext(ctx, "the storage failed; tried again", "at", what, "error", err)
 	pause := time.NewTimer(200 * time.Millisecond)
 	defer pause.Stop()
 	select {

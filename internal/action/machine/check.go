@@ -57,6 +57,7 @@ func (l *loader) checkState(st *State) {
 		if len(st.Choices) == 0 {
 			l.at(st, "has no Choices")
 		}
+	case Succeed, Fail:
 	}
 }
 

@@ -61,6 +61,7 @@ func (m *mover) react(e Event) {
 func (m *mover) fed(st *State) {
 	early := m.place.Until > m.env.Now.UnixMicro()
 	switch m.place.Phase {
+	case Fresh:
 	case Running:
 		if m.overdue(st) {
 			m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))

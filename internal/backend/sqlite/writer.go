@@ -114,8 +114,8 @@ func (db *DB) commit(conn *sqlite.Conn, batch []*write) (err error) {
 		if w.bare {
 			apply = bare
 		}
-		spoilt := false
-		if w.err, spoilt = apply(conn, w); spoilt {
+		var spoilt bool
+		if spoilt, w.err = apply(conn, w); spoilt {
 			return errors.Join(w.err, rollback(conn))
 		}
 	}
@@ -133,9 +133,9 @@ func (db *DB) commit(conn *sqlite.Conn, batch []*write) (err error) {
 
 // saved runs one change under a savepoint: an error undoes it alone. The batch is spoilt when SQLite gave the transaction
 // up itself: disk full, out of memory.
-func saved(conn *sqlite.Conn, w *write) (err error, spoilt bool) {
+func saved(conn *sqlite.Conn, w *write) (spoilt bool, err error) {
 	if err := run(conn, "SAVEPOINT change", nil, nil); err != nil {
-		return err, true
+		return true, err
 	}
 	if err = w.apply(conn); err != nil && !conn.AutocommitEnabled() {
 		err = errors.Join(err, run(conn, "ROLLBACK TO change", nil, nil))
@@ -143,20 +143,20 @@ func saved(conn *sqlite.Conn, w *write) (err error, spoilt bool) {
 	if !conn.AutocommitEnabled() {
 		err = errors.Join(err, run(conn, "RELEASE change", nil, nil))
 	}
-	return err, conn.AutocommitEnabled()
+	return conn.AutocommitEnabled(), err
 }
 
 // bare runs one change without a savepoint. The batch is spoilt when it failed after it had written.
-func bare(conn *sqlite.Conn, w *write) (err error, spoilt bool) {
+func bare(conn *sqlite.Conn, w *write) (spoilt bool, err error) {
 	before, err := changes(conn)
 	if err != nil {
-		return err, true
+		return true, err
 	}
 	if err = w.apply(conn); err == nil {
-		return nil, false
+		return false, nil
 	}
 	after, unknown := changes(conn)
-	return err, unknown != nil || after != before || conn.AutocommitEnabled()
+	return unknown != nil || after != before || conn.AutocommitEnabled(), err
 }
 
 // changes counts the rows that were ever changed on the connection.

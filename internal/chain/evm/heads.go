@@ -59,7 +59,7 @@ func (n *Network) watch(ctx context.Context, heads chan uint64) {
 			return
 		case head := <-told:
 			report(uint64(head.Number))
-		case <-lost:
+		case <-lost: //nolint:errcheck // why does not matter: it is subscribed again
 			subscribed, lost = nil, nil
 		case <-poll.C:
 			ask()

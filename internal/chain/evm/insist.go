@@ -14,13 +14,13 @@ import (
 // insist decides about transactions of which the node says that the sender cannot pay. Where the newest block shows enough
 // coin they are sent again, a few times; after that the coin may be spoken for by others that wait: try later.
 func (n *Network) insist(ctx context.Context, raw [][]byte, said []error, poor []int, errs []error) {
-	for _, pause := range []time.Duration{10, 40, 160} { // milliseconds
+	for _, pause := range []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 160 * time.Millisecond} {
 		if poor = n.payable(ctx, raw, said, poor, errs); len(poor) == 0 {
 			return
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause * time.Millisecond):
+		case <-time.After(pause):
 		}
 		poor = n.again(ctx, raw, said, poor, errs)
 	}

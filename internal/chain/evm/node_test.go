@@ -43,7 +43,7 @@ func (n *node) did(method string) {
 	n.asked[method]++
 }
 
-func (n *node) ChainId() hexutil.Uint64 { //nolint:revive,staticcheck // eth_chainId
+func (n *node) ChainId() hexutil.Uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.did("chainId")

@@ -167,7 +167,7 @@ func model(t *testing.T, s Subject) {
 				r.Attributes.Wallet = pick(rt, "", "wal_a", "wal_b")
 			}))
 		}
-		defer clear(t, s, rows)
+		defer emptied(t, s, rows)
 		ctx := t.Context()
 		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
 			change(ctx, rt, rows, plain, s)
@@ -233,8 +233,8 @@ func compare(ctx context.Context, rt *rapid.T, plain *Model, s Subject) {
 	}
 }
 
-// clear takes the rows out, so that the next round begins anew on the same database.
-func clear(t *testing.T, s Subject, rows []reference.Row) {
+// emptied takes the rows out, so that the next round begins anew on the same database.
+func emptied(t *testing.T, s Subject, rows []reference.Row) {
 	var ids []message.ID
 	for _, r := range rows {
 		ids = append(ids, r.ID)

@@ -86,7 +86,7 @@ func TestAChainWhoseClockRanAheadGoesOn(t *testing.T) {
 	first := mined(t, client, hash)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	reached(t, ctx, client, blocks)
+	reached(ctx, t, client, blocks)
 	head, err := client.HeaderByNumber(ctx, nil)
 	must(t, err)
 	if ahead := time.Until(time.Unix(int64(head.Time), 0)); ahead < 20*time.Minute {
@@ -213,7 +213,7 @@ func mined(t *testing.T, client *ethclient.Client, hash string) *types.Receipt {
 }
 
 // reached waits until the head has that number.
-func reached(t *testing.T, ctx context.Context, client *ethclient.Client, want uint64) {
+func reached(ctx context.Context, t *testing.T, client *ethclient.Client, want uint64) {
 	t.Helper()
 	heads := make(chan *types.Header, 64)
 	subscription, err := client.SubscribeNewHead(ctx, heads)

@@ -136,7 +136,7 @@ func (c *Chain) seal() (*types.Block, error) {
 	head := chain.CurrentBlock()
 	args := &miner.BuildPayloadArgs{
 		Parent:      head.Hash(),
-		Timestamp:   max(head.Time+1, uint64(time.Now().Unix())), //nolint:gosec // seconds since 1970
+		Timestamp:   max(head.Time+1, uint64(time.Now().Unix())),
 		Withdrawals: types.Withdrawals{},
 		BeaconRoot:  &common.Hash{},
 	}
