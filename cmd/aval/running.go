@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/avalhq/aval/internal/config"
 )
@@ -36,7 +38,7 @@ func (r *running) end() error {
 	<-r.done
 	err := errors.Join(r.err, r.Close())
 	if r.options.faults != nil { // crash tests learn from a clean run which points there are
-		r.log.Info("fault points passed", "hits", r.options.faults.Hits())
+		r.log.Info("fault points passed", "points", slices.Sorted(maps.Keys(r.options.faults.Hits())))
 	}
 	return err
 }

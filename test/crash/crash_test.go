@@ -1,0 +1,85 @@
+// Package crash kills Aval under load, at every named point and at random, and asks the outside what came of it.
+//
+// The process is the built program, serving from a folder; messages reach it through the Go SDK. The chain is not part of it:
+// it runs in the test, behind a wire that keeps every transaction that was ever broadcast, and outlives all crashes, but for
+// being restarted, cut off and made to lose answers itself. When the faults are over, everything has to end, and three
+// witnesses have to agree: what the clients wrote down when they were answered, the chain's blocks, and what went over the
+// wire. Aval's own tables are looked at last, and only to see that they say the same (see witness_test.go for what is checked).
+//
+// The flags -kills=N and -seed=N make a longer or an other run; docs/reliability.md has the results.
+package crash
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/test/e2e/stage"
+)
+
+var (
+	kills = flag.Int("kills", 80, "how often the process is killed")
+	seed  = flag.Uint64("seed", 0, "what chance begins with; 0 takes the time")
+)
+
+// program is the path of aval, built once.
+var program string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	folder, err := os.MkdirTemp("", "aval-crash-")
+	if err == nil {
+		program, err = stage.Build(context.Background(), folder)
+	}
+	code := 1
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	_ = os.RemoveAll(folder) // what is left is in the system's folder for what is passing
+	os.Exit(code)
+}
+
+// TestKilledAnywhere is the run: at least one kill at every named point, then more of them, troubles of the chain, and kills
+// at any moment. Nothing may be lost or doubled (I1 to I7, I12, I13, I15, I18, I19).
+func TestKilledAnywhere(t *testing.T) {
+	began := time.Now()
+	r := newRun(t)
+	plan := r.plan(*kills)
+	for i, s := range plan {
+		r.cycle(i+1, s)
+	}
+	r.settle()
+	if *kills >= 80 { // every named point, and a tenth each of chain troubles and of any moments
+		r.checkComplete()
+	}
+	r.report(time.Since(began))
+}
+
+// chance is a sequence of numbers that the seed decides (splitmix64), so that a run can be had again.
+type chance uint64
+
+// below gives a number from 0 to n-1.
+func (c *chance) below(n int) int {
+	*c += 0x9e3779b97f4a7c15
+	z := uint64(*c)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return int((z ^ z>>31) % uint64(n))
+}
+
+// newChance begins with the flag, or with the time.
+func newChance(t *testing.T) *chance {
+	t.Helper()
+	begin := *seed
+	if begin == 0 {
+		begin = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d: -args -seed=%d strikes at the same places in the same order", begin, begin)
+	c := chance(begin)
+	return &c
+}

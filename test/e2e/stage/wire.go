@@ -1,0 +1,135 @@
+package stage
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+)
+
+// Wire is a JSON-RPC endpoint that passes everything on to a node. It keeps each transaction that anybody has broadcast
+// through it, mined or not, and it can be cut in two ways: before the node hears of a request, and after the node has carried
+// it out, so that whoever asked does not learn of it.
+type Wire struct {
+	URL    string
+	node   string
+	server *httptest.Server
+
+	mu     sync.Mutex
+	cut    bool // requests do not reach the node
+	silent int  // so many answers are still to be lost
+	sent   map[string]*types.Transaction
+}
+
+// NewWire leads to the node at an address, until the test ends.
+func NewWire(tb testing.TB, node string) *Wire {
+	tb.Helper()
+	w := &Wire{node: node, sent: map[string]*types.Transaction{}}
+	w.server = httptest.NewServer(http.HandlerFunc(w.pass))
+	w.URL = w.server.URL
+	tb.Cleanup(w.server.Close)
+	return w
+}
+
+// Cut lets no request reach the node, or lets them pass again.
+func (w *Wire) Cut(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+}
+
+// Lose lets the node carry the next n broadcasts out and loses its answers.
+func (w *Wire) Lose(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.silent = n
+}
+
+// Broadcasts are the transactions that were ever sent, by hash.
+func (w *Wire) Broadcasts() map[string]*types.Transaction {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make(map[string]*types.Transaction, len(w.sent))
+	for hash, tx := range w.sent {
+		all[hash] = tx
+	}
+	return all
+}
+
+func (w *Wire) pass(out http.ResponseWriter, in *http.Request) {
+	body, err := io.ReadAll(in.Body)
+	if err != nil || w.isCut() {
+		hangUp()
+	}
+	sending := w.note(body)
+	request, err := http.NewRequestWithContext(in.Context(), in.Method, w.node, bytes.NewReader(body))
+	if err != nil {
+		hangUp()
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		hangUp()
+	}
+	defer func() { _ = answer.Body.Close() }()
+	content, err := io.ReadAll(answer.Body)
+	if err != nil || sending && w.loses() {
+		hangUp()
+	}
+	out.Header().Set("Content-Type", answer.Header.Get("Content-Type"))
+	out.WriteHeader(answer.StatusCode)
+	_, _ = out.Write(content) // whoever asked may have gone
+}
+
+// hangUp breaks the connection off without an answer.
+func hangUp() { panic(http.ErrAbortHandler) }
+
+func (w *Wire) isCut() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cut
+}
+
+func (w *Wire) loses() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.silent--
+	return w.silent >= 0
+}
+
+// note keeps what a request broadcasts, and says whether it does.
+func (w *Wire) note(body []byte) (sending bool) {
+	var batch []call
+	if json.Unmarshal(body, &batch) != nil {
+		batch = make([]call, 1)
+		if json.Unmarshal(body, &batch[0]) != nil {
+			return false
+		}
+	}
+	for _, c := range batch {
+		var params []hexutil.Bytes
+		if c.Method != "eth_sendRawTransaction" || json.Unmarshal(c.Params, &params) != nil || len(params) != 1 {
+			continue
+		}
+		sending = true
+		tx := new(types.Transaction)
+		if tx.UnmarshalBinary(params[0]) == nil {
+			w.mu.Lock()
+			w.sent[tx.Hash().Hex()] = tx
+			w.mu.Unlock()
+		}
+	}
+	return sending
+}
+
+// call is a JSON-RPC request.
+type call struct {
+	Method string
+	Params json.RawMessage
+}
