@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,13 +24,14 @@ type benchFlags struct {
 	InFlight int           `help:"How many workflows are under way at once." default:"64" placeholder:"N"`
 	Count    int           `help:"Stop after so many workflows; 0 for no such bound." default:"0" placeholder:"N"`
 	Duration time.Duration `help:"Stop after this time; 0 for no such bound. Without any bound: 10s." default:"0" placeholder:"TIME"`
+	Runs     int           `help:"Measure so often, and give each run and the median by rate." default:"1" placeholder:"N"`
 	Data     string        `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
 	Profile  string        `name:"cpu-profile" help:"Write a CPU profile of the run to this file, for go tool pprof." placeholder:"FILE"`
 }
 
 func (f *benchFlags) check() error {
-	if f.InFlight < 1 || f.Count < 0 || f.Duration < 0 {
-		return problem.New(problem.Invalid, "flag-invalid", "--in-flight has to be 1 or more, --count and --duration not negative")
+	if f.InFlight < 1 || f.Count < 0 || f.Duration < 0 || f.Runs < 1 {
+		return problem.New(problem.Invalid, "flag-invalid", "--in-flight and --runs have to be 1 or more, --count and --duration not negative")
 	}
 	if f.Count == 0 && f.Duration == 0 {
 		f.Duration = 10 * time.Second
@@ -181,12 +183,23 @@ func cpuTime() time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-func printFigures(out io.Writer, asJSON bool, f figures) error {
+// printFigures prints the runs and their median; of a single run, that run. JSON is the median alone.
+func printFigures(out io.Writer, asJSON bool, runs []figures) error {
+	sorted := slices.SortedFunc(slices.Values(runs), func(a, b figures) int { return cmp.Compare(a.Rate, b.Rate) })
+	median := sorted[len(sorted)/2]
 	if asJSON {
-		return json.NewEncoder(out).Encode(f)
+		return json.NewEncoder(out).Encode(median)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(w, "scenario\tin flight\tcount\tseconds\trate/s\tp50 ms\tp95 ms\tp99 ms\tCPU ms/unit\t")
-	_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.4f\t\n", f.Scenario, f.InFlight, f.Count, f.Seconds, f.Rate, f.P50, f.P95, f.P99, f.CPU)
+	row := func(name string, f figures) {
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.4f\t\n", name, f.InFlight, f.Count, f.Seconds, f.Rate, f.P50, f.P95, f.P99, f.CPU)
+	}
+	for _, f := range runs {
+		row(f.Scenario, f)
+	}
+	if len(runs) > 1 {
+		row("median", median)
+	}
 	return w.Flush()
 }

@@ -55,26 +55,33 @@ func (c *benchTransfersCommand) Run(ctx context.Context, s *screen) error {
 	return c.bench(s, func(m *meter) (figures, error) { return benchTransfers(ctx, m, c.Keys) })
 }
 
-// bench checks the flags, shows progress on a terminal while the scenario runs, and prints its figures.
+// bench checks the flags, runs the scenario with progress on a terminal, and prints the figures.
 func (f *benchFlags) bench(s *screen, scenario func(*meter) (figures, error)) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	var runs []figures
+	for range f.Runs {
+		got, err := f.once(scenario)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, got)
+	}
+	return printFigures(s.out, s.json, runs)
+}
+
+func (f *benchFlags) once(scenario func(*meter) (figures, error)) (figures, error) {
 	m := newMeter(*f)
 	if f.Profile != "" {
 		file, err := os.Create(f.Profile)
 		if err != nil {
-			return problem.New(problem.Invalid, "flag-invalid", "cannot write the profile: %w", err)
+			return figures{}, problem.New(problem.Invalid, "flag-invalid", "cannot write the profile: %w", err)
 		}
 		defer func() { _ = file.Close() }()
 		defer pprof.StopCPUProfile()
 		m.profile = file
 	}
-	end := m.progress(os.Stderr)
-	got, err := scenario(m)
-	end()
-	if err != nil {
-		return err
-	}
-	return printFigures(s.out, s.json, got)
+	defer m.progress(os.Stderr)()
+	return scenario(m)
 }

@@ -91,8 +91,11 @@ func (c *Controller) committed(ctx context.Context, w *work, t *guarantee.Transi
 		if c.Observe.Parked != nil {
 			c.Observe.Parked(w.rec.ID, t.Reason)
 		}
-	case t.Status.Terminal() && c.Observe.Ended != nil:
-		c.Observe.Ended(&w.rec)
+	case t.Status.Terminal():
+		c.Log.InfoContext(telemetry.WithMessage(ctx, w.rec.ID), "message ended", "type", w.rec.Type, "status", t.Status, "state", t.State, "archived", t.Archive, "reason", t.Reason, "after", c.Now().Sub(w.rec.Accepted))
+		if c.Observe.Ended != nil {
+			c.Observe.Ended(&w.rec)
+		}
 	}
 }
 
