@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"transactions/Postpone":          postpone,
 		"concurrency/OneAcceptance":      oneAcceptance,
 		"concurrency/OneSwapWins":        oneSwapWins,
+		"concurrency/Linearizable":       linearizable,
 		"faults/FailedIsNotStored":       failedIsNotStored,
 		"faults/ReportedFailedPersisted": reportedFailedPersisted,
 	} {
