@@ -63,9 +63,9 @@ func (r *run) await(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		counts, err := r.operator.Counts(ctx)
+		counts, err := r.operator.Counts(r.t.Context())
 		if err != nil {
-			return fmt.Errorf("after %v not everything has ended: %w", patience, err)
+			return err
 		}
 		open, parked := 0, 0
 		for _, c := range counts {
@@ -86,9 +86,28 @@ func (r *run) await(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("after %v not everything has ended: %v", patience, counts)
+			return fmt.Errorf("after %v not everything has ended: %v, %s", patience, counts, r.pending())
 		}
 	}
+}
+
+// pending tells why the first messages that have not ended are where they are.
+func (r *run) pending() string {
+	var all strings.Builder
+	for _, status := range []client.Status{client.Running, client.Waiting, client.Parked} {
+		page, err := r.operator.List(r.t.Context(), client.Query{Status: status, Limit: 3})
+		if err != nil {
+			return err.Error()
+		}
+		for _, m := range page.Messages {
+			why, err := r.operator.Why(r.t.Context(), m.ID)
+			rec, unread := r.operator.Get(r.t.Context(), m.ID)
+			history, unknown := r.operator.History(r.t.Context(), m.ID)
+			facts, wrong := json.Marshal(map[string]any{"message": rec, "history": history, "why": why})
+			fmt.Fprintf(&all, "%s %v\n", facts, errors.Join(err, unread, unknown, wrong))
+		}
+	}
+	return all.String()
 }
 
 // resume lets what is parked go on, as an operator does who has read why it is.

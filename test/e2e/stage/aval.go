@@ -41,6 +41,7 @@ type Installation struct {
 	Program string // path of aval
 	Folder  string // holds aval.yaml, the key file, and data
 	URL     string // of the API, the same at each start
+	config  map[string]any
 }
 
 // Install writes a configuration: the fields given, over what a test wants of an installation on loopback.
@@ -49,21 +50,27 @@ func Install(tb testing.TB, program string, fields map[string]any) *Installation
 	in := &Installation{Program: program, Folder: tb.TempDir()}
 	listen := freeAddress(tb)
 	in.URL = "http://" + listen
-	config := map[string]any{
+	in.config = map[string]any{
 		"data": in.Data(""), "api": map[string]any{"listen": listen}, "auth": map[string]any{"dev_issuer": true},
 		"custody": map[string]any{"key_file": filepath.Join(in.Folder, "aval.kek")},
 	}
 	for name, value := range fields {
-		config[name] = value
+		in.config[name] = value
 	}
-	in.Configure(tb, config)
+	in.write(tb)
 	return in
 }
 
-// Configure replaces the configuration.
-func (in *Installation) Configure(tb testing.TB, config map[string]any) {
+// Set changes a section of the configuration; the next start reads it.
+func (in *Installation) Set(tb testing.TB, section string, value any) {
 	tb.Helper()
-	raw, err := yaml.Marshal(config)
+	in.config[section] = value
+	in.write(tb)
+}
+
+func (in *Installation) write(tb testing.TB) {
+	tb.Helper()
+	raw, err := yaml.Marshal(in.config)
 	if err == nil {
 		err = os.WriteFile(in.file(), raw, 0o600)
 	}
