@@ -63,6 +63,7 @@ type Controller struct {
 	ready     chan *work
 	slots     chan struct{}
 	executors map[string]*executor
+	inHand    atomic.Int64
 	stopping  atomic.Bool
 }
 
@@ -105,7 +106,7 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // InHand is the number of messages being worked on.
-func (c *Controller) InHand() int { return len(c.slots) }
+func (c *Controller) InHand() int { return int(c.inHand.Load()) }
 
 // Run works until ctx ends, then lets what is running finish for at most Drain. What is cut off is found in Guarantee.
 func (c *Controller) Run(ctx context.Context) error {
@@ -152,6 +153,7 @@ func (c *Controller) claims(ctx context.Context) {
 			c.trouble(ctx, "claim due messages", err)
 			continue
 		}
+		c.inHand.Add(int64(len(ids)))
 		recs, err := c.store.Load(ctx, ids)
 		if err != nil {
 			c.settle(ids)
@@ -187,20 +189,33 @@ func (c *Controller) release(n int) {
 	}
 }
 
-// accept takes loaded messages in hand and settles the ids that are live no more.
+// accept takes loaded messages in hand. It settles the ids that are live no more, those that an operator has parked since
+// they were claimed, and those that cannot be worked on now.
 func (c *Controller) accept(ctx context.Context, ids []message.ID, recs []guarantee.Record) {
-	loaded := make(map[message.ID]bool, len(recs))
+	taken := make(map[message.ID]bool, len(recs))
+	var failure error
 	for i := range recs {
-		loaded[recs[i].ID] = true
-		c.ready <- c.begin(ctx, recs[i])
+		if status := recs[i].Status; status != guarantee.Running && status != guarantee.Waiting {
+			continue
+		}
+		w, err := c.begin(ctx, recs[i])
+		if err != nil {
+			failure = err
+			continue
+		}
+		taken[recs[i].ID] = true
+		c.ready <- w
 	}
-	var gone []message.ID
+	var rest []message.ID
 	for _, id := range ids {
-		if !loaded[id] {
-			gone = append(gone, id)
+		if !taken[id] {
+			rest = append(rest, id)
 		}
 	}
-	c.settle(gone)
+	c.settle(rest)
+	if failure != nil {
+		c.trouble(ctx, "find the workflow of due messages", failure)
+	}
 }
 
 // settle gives claims and slots back.
@@ -211,6 +226,7 @@ func (c *Controller) settle(ids []message.ID) {
 	if err := c.feeder.Settle(context.Background(), ids); err != nil {
 		c.Log.ErrorContext(context.Background(), "settle claims; they will be handed out again when this process ends", "error", err)
 	}
+	c.inHand.Add(-int64(len(ids)))
 	c.release(len(ids))
 }
 

@@ -34,6 +34,30 @@ type engine struct {
 	ended   chan guarantee.Record
 	parked  chan message.ID
 	stop    func()
+	loading func([]message.ID)     // called between Claim and Load; may be nil
+	reading func(ref string) error // called before a definition is read; may be nil
+}
+
+// hooked lets a test act between the controller's calls to storage.
+type hooked struct {
+	*sqlite.Guarantee
+	e *engine
+}
+
+func (h hooked) Load(ctx context.Context, ids []message.ID) ([]guarantee.Record, error) {
+	if h.e.loading != nil {
+		h.e.loading(ids)
+	}
+	return h.Guarantee.Load(ctx, ids)
+}
+
+func (h hooked) Definition(ctx context.Context, ref string) ([]byte, error) {
+	if h.e.reading != nil {
+		if err := h.e.reading(ref); err != nil {
+			return nil, err
+		}
+	}
+	return h.Guarantee.Definition(ctx, ref)
 }
 
 func newEngine(t *testing.T, source string, actions ...step.Action) *engine {
@@ -56,7 +80,7 @@ func (e *engine) open(source string) {
 	}
 	e.db = db
 	e.store, e.feeder = sqlite.NewGuarantee(db), sqlite.NewFeeder(db, time.Now)
-	e.library = workflow.New(e.store, e.actions.Effect)
+	e.library = workflow.New(hooked{e.store, e}, e.actions.Effect)
 	if err := e.library.Add(e.t.Context(), "note.v1", []byte(source)); err != nil {
 		e.t.Fatal(err)
 	}
@@ -66,7 +90,7 @@ func (e *engine) open(source string) {
 
 func (e *engine) start(db *sqlite.DB) {
 	ctx, cancel := context.WithCancel(context.Background())
-	e.control = controller.New(e.store, e.feeder, e.library, e.actions, controller.Config{
+	e.control = controller.New(hooked{e.store, e}, e.feeder, e.library, e.actions, controller.Config{
 		Name: "test", Drain: 100 * time.Millisecond, Linger: 50 * time.Millisecond, Faults: e.faults,
 		Observe: controller.Observer{
 			Ended:  func(rec *guarantee.Record) { e.ended <- *rec },
@@ -90,6 +114,12 @@ func (e *engine) start(db *sqlite.DB) {
 // accept stores a message as the service would.
 func (e *engine) accept() message.ID {
 	e.t.Helper()
+	return e.acceptFor("")
+}
+
+// acceptFor stores a message that is pinned to a definition, "" for the newest.
+func (e *engine) acceptFor(ref string) message.ID {
+	e.t.Helper()
 	now := time.Now()
 	id := message.NewID()
 	if err := e.store.Issue(e.t.Context(), []guarantee.Issued{{ID: id, Client: "cli_a", Expires: now.Add(time.Hour)}}); err != nil {
@@ -102,6 +132,9 @@ func (e *engine) accept() message.ID {
 	a := guaranteetest.Acceptance(id, "cli_a", "hello")
 	a.Expires = now.Add(time.Hour)
 	a.Workflow, a.State, a.Place, a.Due = start.Ref, start.State, start.Place, now
+	if ref != "" {
+		a.Workflow = ref
+	}
 	if _, _, err := e.store.Accept(e.t.Context(), a, now); err != nil {
 		e.t.Fatal(err)
 	}

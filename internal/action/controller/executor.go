@@ -2,11 +2,13 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/problem"
 )
@@ -65,16 +67,15 @@ func (e *executor) run(ctx context.Context, batch []*work) {
 	}
 }
 
-// call runs an action for a batch, within the nearest deadline, and never lets a panic through.
+// call runs an action for a batch and never lets a panic through. The batch has as long as the one in it that has longest:
+// a message whose time is nearly over must not cut off the others.
 func (c *Controller) call(ctx context.Context, action step.Action, batch []*work) (outcomes []step.Outcome) {
 	begun := c.Now()
 	tasks := make([]step.Task, len(batch))
-	deadline := begun.Add(c.Timeout)
+	var limit time.Duration
 	for i, w := range batch {
 		tasks[i] = step.Task{Record: &w.rec, State: w.run.State, Arguments: w.run.Arguments, Attempt: w.run.Attempt, Resumed: w.run.Resumed}
-		if d := w.run.Deadline; !d.IsZero() && d.Before(deadline) {
-			deadline = d
-		}
+		limit = max(limit, c.limit(w.run, begun))
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -86,16 +87,36 @@ func (c *Controller) call(ctx context.Context, action step.Action, batch []*work
 	if err := c.Faults.Hit("action." + action.Name + ".before"); err != nil {
 		return all(len(batch), err)
 	}
-	limited, cancel := context.WithTimeout(ctx, deadline.Sub(begun))
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	outcomes = action.Run(limited, tasks)
 	if len(outcomes) != len(batch) {
 		return all(len(batch), problem.New(problem.Internal, "action-broken", "the action %s answered %d of %d tasks", action.Name, len(outcomes), len(batch)))
 	}
+	c.timeouts(batch, outcomes)
 	if err := c.Faults.Hit("action." + action.Name + ".after"); err != nil {
 		return all(len(batch), err)
 	}
 	return outcomes
+}
+
+// limit is how long a run may take: until its state's deadline, and Timeout at most.
+func (c *Controller) limit(run *machine.Run, begun time.Time) time.Duration {
+	if run.Deadline.IsZero() {
+		return c.Timeout
+	}
+	return min(c.Timeout, run.Deadline.Sub(begun))
+}
+
+// timeouts gives what was cut off at its state's deadline the name that the language has for it. What failed by itself, or
+// still succeeded, has its answer.
+func (c *Controller) timeouts(batch []*work, outcomes []step.Outcome) {
+	now := c.Now()
+	for i, w := range batch {
+		if d := w.run.Deadline; !d.IsZero() && !now.Before(d) && errors.Is(outcomes[i].Err, context.DeadlineExceeded) {
+			outcomes[i].Err = problem.New(problem.Unavailable, machine.ErrTimeout, "%s was not finished in its time: %w", w.run.State, outcomes[i].Err)
+		}
+	}
 }
 
 func all(n int, err error) []step.Outcome {

@@ -34,13 +34,20 @@ type work struct {
 	broken  error             // it cannot be worked on: park it
 }
 
-// begin takes a loaded message in hand. What is wrong with it parks it in its first turn.
-func (c *Controller) begin(ctx context.Context, rec guarantee.Record) *work {
-	w := &work{rec: rec}
-	if w.place, w.broken = machine.DecodePlace(rec.Place); w.broken == nil {
-		w.def, w.broken = c.workflows.Find(ctx, rec.Workflow)
+// begin takes a loaded message in hand. What is wrong with it for good parks it in its first turn; an error means that its
+// workflow cannot be read now, which is no fault of the message.
+func (c *Controller) begin(ctx context.Context, rec guarantee.Record) (w *work, err error) {
+	w = &work{rec: rec}
+	if w.place, w.broken = machine.DecodePlace(rec.Place); w.broken != nil {
+		return w, nil
 	}
-	return w
+	if w.def, err = c.workflows.Find(ctx, rec.Workflow); err == nil {
+		return w, nil
+	}
+	if kind := problem.KindOf(err); kind == problem.NotFound || kind == problem.Invalid {
+		w.broken, err = err, nil
+	}
+	return w, err
 }
 
 // advance decides the next transition. Steps without an outside effect are run here and chained. It gives false when there
@@ -64,6 +71,8 @@ func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transiti
 		case move.Run.Effect:
 			w.run, w.began = move.Run, now
 			return c.transition(w, guarantee.Running, time.Time{}, ""), len(w.entries) > 0
+		case len(w.entries) >= machine.MaxChain:
+			return c.parked(w, fmt.Sprintf("%s: %d steps were taken without an outside effect or a wait: the workflow runs in a circle", machine.ErrRuntime, len(w.entries))), true
 		}
 		c.inline(ctx, w, move.Run)
 	}
@@ -81,9 +90,10 @@ func (c *Controller) inline(ctx context.Context, w *work, run *machine.Run) {
 	w.take(outcomes[0])
 }
 
-// unfinished decides how an action that is not finished goes on: in hand for a while, then from Guarantee.
+// unfinished decides how an action that is not finished goes on: in hand for a while, then from Guarantee. It is not kept in
+// hand for longer, however late it wants to be asked again: what is in hand is beyond an operator's reach.
 func (c *Controller) unfinished(w *work, run *machine.Run, now time.Time) (t guarantee.Transition, commit bool) {
-	if run.Effect && now.Sub(w.began) < c.Linger && !c.stopping.Load() {
+	if run.Effect && now.Add(w.later).Sub(w.began) < c.Linger && !c.stopping.Load() {
 		w.run = run
 		return t, false
 	}
