@@ -77,6 +77,7 @@ type Transition struct {
 type Issued struct {
 	ID      message.ID
 	Client  string
+	At      time.Time // when it was issued; zero where nobody asks
 	Expires time.Time
 }
 
@@ -104,7 +105,8 @@ type Attributes struct {
 // than those named leaves the outcome unknown: read back before deciding. Ordering: commits are linearizable per message.
 // Consistency: reads see every write that returned before they began. Its conformance suite is guaranteetest.
 type Store interface {
-	// Issue records fresh ids; those that expired unused long ago are forgotten, so that they cannot pile up.
+	// Issue records fresh ids; those that, when these are issued, expired unused long ago are forgotten, so that they cannot
+	// pile up.
 	Issue(ctx context.Context, ids []Issued) error
 	// Accept stores a message under an id that was issued to its client, once. The same digest again gives the stored
 	// record and created false; its refusals are those of errors.go, on which the stored data is unchanged.

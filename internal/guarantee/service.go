@@ -52,9 +52,9 @@ func (s *Service) Issue(ctx context.Context, client string, n int) ([]Issued, er
 		return nil, err
 	}
 	ids := make([]Issued, n)
-	expires := s.Now().Add(s.Expiry)
+	now := s.Now()
 	for i := range ids {
-		ids[i] = Issued{ID: message.NewID(), Client: client, Expires: expires}
+		ids[i] = Issued{ID: message.NewID(), Client: client, At: now, Expires: now.Add(s.Expiry)}
 	}
 	return ids, s.Store.Issue(ctx, ids)
 }

@@ -44,11 +44,11 @@ func (g *Guarantee) Issue(ctx context.Context, ids []guarantee.Issued) error {
 }
 
 func forget(conn *sqlite.Conn, fresh []guarantee.Issued) error {
-	if len(fresh) == 0 {
+	if len(fresh) == 0 || fresh[0].At.IsZero() {
 		return nil
 	}
 	return run(conn, "DELETE FROM issued WHERE id IN (SELECT id FROM issued WHERE expires < ? ORDER BY expires LIMIT ?)", func(s *sqlite.Stmt) {
-		s.BindInt64(1, micros(fresh[0].Expires.Add(-forgetAfter)))
+		s.BindInt64(1, micros(fresh[0].At.Add(-forgetAfter)))
 		s.BindInt64(2, int64(2*len(fresh)))
 	}, nil)
 }

@@ -175,8 +175,11 @@ func expiredOrNeverIssued(t *testing.T, b Backend) {
 func longExpiredIsForgotten(t *testing.T, b Backend) {
 	id := Issue(t, b.Store, "cli_a")
 	year := clock.AddDate(1, 0, 0)
-	must(t, b.Store.Issue(t.Context(), []guarantee.Issued{{ID: message.NewID(), Client: "cli_a", Expires: year}}))
-	_, _, err := b.Store.Accept(t.Context(), Acceptance(id, "cli_a", "x"), year)
+	must(t, b.Store.Issue(t.Context(), []guarantee.Issued{{ID: message.NewID(), Client: "cli_a", At: clock, Expires: year}}))
+	_, _, err := b.Store.Accept(t.Context(), Acceptance(id, "cli_a", "x"), clock.Add(2*time.Hour)) // ids that live long forget nothing sooner
+	want(t, err, guarantee.ErrExpired)
+	must(t, b.Store.Issue(t.Context(), []guarantee.Issued{{ID: message.NewID(), Client: "cli_a", At: year, Expires: year.Add(time.Hour)}}))
+	_, _, err = b.Store.Accept(t.Context(), Acceptance(id, "cli_a", "x"), year)
 	want(t, err, guarantee.ErrUnknown)
 }
 
