@@ -47,6 +47,7 @@ var phrases = []struct {
 	text  string
 	class class
 }{
+	{"unknown transaction", refused},    // "…type": no "known transaction"
 	{"already known", alreadyKnown},     // go-ethereum, Erigon, Reth, Anvil
 	{"alreadyknown", alreadyKnown},      // Nethermind
 	{"known transaction", alreadyKnown}, // Besu, old go-ethereum
@@ -73,21 +74,29 @@ var phrases = []struct {
 	{"txpool is full", busy},
 	{"indexing is in progress", busy}, // go-ethereum after a start
 	{"header not found", busy},        // a node behind a balancer that is late
+	{"missing trie node", busy},       // the same: it has not the state of that block
 	{"rate limit", busy},
 	{"too many requests", busy},
 	{"timed out", busy},
 	{"timeout", busy},
 }
 
-// classify says what a node's error means; what is unknown is a refusal.
+// internalError is JSON-RPC's code for a failure of the server. Nodes that execute say it of a revert, too, in words.
+const internalError = -32603
+
+// classify says what a node's error means; what is unknown is a refusal, unless the node blames itself.
 func classify(err error) class {
 	if err == nil {
 		return none
 	}
 	var coded rpc.Error
+	unknown := refused
 	if errors.As(err, &coded) {
 		if class, ok := codes[coded.ErrorCode()]; ok {
 			return class
+		}
+		if coded.ErrorCode() == internalError {
+			unknown = busy
 		}
 	}
 	text := strings.ToLower(err.Error())
@@ -99,7 +108,7 @@ func classify(err error) class {
 			return phrase.class
 		}
 	}
-	return refused
+	return unknown
 }
 
 // allowance tells the two meanings of "gas required exceeds allowance (N)" apart: N is below the most gas that a transaction
