@@ -155,7 +155,6 @@ func drive(t *testing.T, outside Board) guarantee.Record {
 	accept(t, store, library)
 	ended := make(chan guarantee.Record, 1)
 	control := controller.New(store, sqlite.NewFeeder(db, time.Now), library, registry, controller.Config{
-		Random:  func() float64 { return 0 },
 		Observe: controller.Observer{Ended: func(rec *guarantee.Record) { ended <- *rec }},
 	})
 	ctx, stop := context.WithCancel(t.Context())
