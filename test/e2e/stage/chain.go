@@ -29,8 +29,14 @@ type Chain struct {
 // NewChain starts a chain and a wire to it; both end with the test.
 func NewChain(tb testing.TB, folder string) *Chain {
 	tb.Helper()
+	return NewForeignChain(tb, folder, 0)
+}
+
+// NewForeignChain starts a chain with an id of its own; 0 is that of NewChain.
+func NewForeignChain(tb testing.TB, folder string, id uint64) *Chain {
+	tb.Helper()
 	c := &Chain{conf: devchain.Config{
-		Folder: filepath.Join(folder, "chain"), IPC: filepath.Join(folder, "chain.ipc"), BlockTime: 50 * time.Millisecond,
+		Folder: filepath.Join(folder, "chain"), ChainID: id, IPC: filepath.Join(folder, "chain.ipc"), BlockTime: 50 * time.Millisecond,
 	}}
 	if err := c.start(tb.Context()); err != nil {
 		tb.Fatal(err)

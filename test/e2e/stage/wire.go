@@ -44,6 +44,13 @@ func (w *Wire) Cut(cut bool) {
 	w.cut = cut
 }
 
+// Lead leads to another node from now on.
+func (w *Wire) Lead(node string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.node = node
+}
+
 // Lose lets the node carry the next n broadcasts out and loses its answers.
 func (w *Wire) Lose(n int) {
 	w.mu.Lock()
@@ -64,11 +71,12 @@ func (w *Wire) Broadcasts() map[string]*types.Transaction {
 
 func (w *Wire) pass(out http.ResponseWriter, in *http.Request) {
 	body, err := io.ReadAll(in.Body)
-	if err != nil || w.isCut() {
+	node := w.end()
+	if err != nil || node == "" {
 		hangUp()
 	}
 	sending := w.note(body)
-	request, err := http.NewRequestWithContext(in.Context(), in.Method, w.node, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(in.Context(), in.Method, node, bytes.NewReader(body))
 	if err != nil {
 		hangUp()
 	}
@@ -90,10 +98,14 @@ func (w *Wire) pass(out http.ResponseWriter, in *http.Request) {
 // hangUp breaks the connection off without an answer.
 func hangUp() { panic(http.ErrAbortHandler) }
 
-func (w *Wire) isCut() bool {
+// end is the node at the other end, "" while the wire is cut.
+func (w *Wire) end() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.cut
+	if w.cut {
+		return ""
+	}
+	return w.node
 }
 
 func (w *Wire) loses() bool {
