@@ -56,6 +56,12 @@ func (c confirmer) confirm(ctx context.Context, ch Chain, tasks []Task, which []
 		hashes, asked = append(hashes, tx.Hash), append(asked, i)
 	}
 	statuses, err := ch.Network.Status(ctx, hashes)
+	if err != nil && problem.KindOf(err) == problem.Invalid && len(asked) > 1 { // one of them is no hash: not the others' fault
+		for _, i := range asked {
+			c.confirm(ctx, ch, tasks, []int{i}, out)
+		}
+		return
+	}
 	if err != nil {
 		failAll(out, asked, err)
 		return
@@ -90,7 +96,8 @@ func (c confirmer) judge(hash string, s chain.Status, want uint64) Outcome {
 	return Outcome{Later: c.every, Note: fmt.Sprintf("%s is not in a block yet", hash)}
 }
 
-// again sends what the node does not have (any more). Whether that went well shows at the next look.
+// again sends what the node does not have (any more). Whether that went well shows at the next look; what can never be
+// mined fails, or it would be waited for for ever.
 func (c confirmer) again(ctx context.Context, ch Chain, tasks []Task, lost []int, out []Outcome) {
 	if len(lost) == 0 {
 		return
@@ -98,9 +105,20 @@ func (c confirmer) again(ctx context.Context, ch Chain, tasks []Task, lost []int
 	resent := make([]Outcome, len(tasks))
 	c.send(ctx, ch, tasks, lost, resent)
 	for _, i := range lost {
-		out[i].Note = "the node did not have the transaction; its stored bytes were sent again"
-		if err := resent[i].Err; err != nil {
+		err := resent[i].Err
+		switch {
+		case err == nil:
+			out[i].Note = "the node did not have the transaction; its stored bytes were sent again"
+		case hopeless(err):
+			out[i] = Outcome{Err: err}
+		default:
 			out[i].Note = "the node does not have the transaction and did not take it: " + err.Error()
 		}
 	}
+}
+
+// hopeless tells what sending again cannot mend: another transaction has the nonce, or there are no bytes.
+func hopeless(err error) bool {
+	code := problem.From(err).Code
+	return code == "transaction-refused" || code == "transaction-unsigned"
 }

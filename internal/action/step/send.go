@@ -35,6 +35,7 @@ func (s sender) run(ctx context.Context, tasks []Task) []Outcome {
 }
 
 func (s sender) send(ctx context.Context, ch Chain, tasks []Task, which []int, out []Outcome) {
+	which = s.named(tasks, which, out)
 	found, err := s.stored(ctx, tasks, which)
 	if err != nil {
 		failAll(out, which, err)
@@ -63,6 +64,18 @@ func (s sender) send(ctx context.Context, ch Chain, tasks []Task, which []int, o
 			out[i].Err = err
 		}
 	}
+}
+
+// named keeps the tasks whose Arguments name a transaction, and fails the others.
+func (s sender) named(tasks []Task, which []int, out []Outcome) (rest []int) {
+	for _, i := range which {
+		if _, err := sent(tasks[i]); err != nil {
+			out[i].Err = err
+			continue
+		}
+		rest = append(rest, i)
+	}
+	return rest
 }
 
 // stored finds the signed bytes of the tasks, by index.

@@ -1,0 +1,135 @@
+package step_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+const chainID = "eip155:1337"
+
+// ledger is a chain as one test has it, and what was decided to be signed for it.
+type ledger struct {
+	chain.Network
+	statuses map[string]chain.Status // by hash; what is not here is unknown
+	refuses  map[string]error        // by hash
+	sent     []string
+	signed   map[signer.Step]signer.Decision
+}
+
+func (l *ledger) Status(_ context.Context, hashes []string) ([]chain.Status, error) {
+	statuses := make([]chain.Status, len(hashes))
+	for i, hash := range hashes {
+		if !strings.HasPrefix(hash, "0x") {
+			return nil, problem.New(problem.Invalid, "hash-invalid", "no hash")
+		}
+		if statuses[i] = l.statuses[hash]; statuses[i].State == "" {
+			statuses[i].State = chain.Unknown
+		}
+	}
+	return statuses, nil
+}
+
+func (l *ledger) Send(_ context.Context, raw [][]byte) []error {
+	errs := make([]error, len(raw))
+	for i := range raw {
+		l.sent = append(l.sent, string(raw[i]))
+		errs[i] = l.refuses[string(raw[i])]
+	}
+	return errs
+}
+
+func (l *ledger) Find(_ context.Context, steps []signer.Step) (map[signer.Step]signer.Decision, error) {
+	found := map[signer.Step]signer.Decision{}
+	for _, s := range steps {
+		if d, ok := l.signed[s]; ok {
+			found[s] = d
+		}
+	}
+	return found, nil
+}
+
+// task is a message at a state that is given a transaction; the stored bytes of a transaction are its hash.
+func (l *ledger) task(hash string) step.Task {
+	rec := &guarantee.Record{Verified: message.Verified{Message: message.Message{ID: message.NewID(), Chain: chainID}}}
+	if l.signed == nil {
+		l.signed = map[signer.Step]signer.Decision{}
+	}
+	l.signed[signer.Step{Message: rec.ID, State: "Sign"}] = signer.Decision{Signed: chain.Signed{Hash: hash, Raw: []byte(hash)}}
+	return step.Task{Record: rec, State: "Now", Arguments: json.RawMessage(fmt.Sprintf(`{"transaction": {"state": "Sign", "hash": %q}}`, hash))}
+}
+
+func (l *ledger) confirm(t *testing.T, tasks ...step.Task) []step.Outcome {
+	t.Helper()
+	return step.Confirm(step.Chains{chainID: {Network: l, Confirmations: 2}}, l, time.Second).Run(t.Context(), tasks)
+}
+
+func code(err error) string {
+	if err == nil {
+		return ""
+	}
+	return problem.From(err).Code
+}
+
+var mined = chain.Status{State: chain.Mined, Success: true, Block: 7, Depth: 2, Fee: big.NewInt(1)}
+
+func TestI18ATaskThatNamesNoTransactionFailsAlone(t *testing.T) {
+	l := &ledger{statuses: map[string]chain.Status{"0x01": mined}}
+	good, none, odd := l.task("0x01"), l.task("0x02"), l.task("not hex")
+	none.Arguments = json.RawMessage(`{}`)
+	sent := step.Send(step.Chains{chainID: {Network: l}}, l, nil).Run(t.Context(), []step.Task{none, good})
+	if code(sent[0].Err) != "arguments-invalid" || sent[1].Err != nil || len(l.sent) != 1 {
+		t.Errorf("sent %q: %v and %v", l.sent, sent[0].Err, sent[1].Err)
+	}
+	confirmed := l.confirm(t, none, odd, good)
+	if code(confirmed[0].Err) != "arguments-invalid" || code(confirmed[1].Err) != "hash-invalid" || confirmed[2].Err != nil || confirmed[2].Output == nil {
+		t.Errorf("confirmed: %+v", confirmed)
+	}
+}
+
+// TestI12WhatTheNodeLostIsSentAgain, and what it will never take is not waited for.
+func TestI12WhatTheNodeLostIsSentAgain(t *testing.T) {
+	for refusal, want := range map[string]string{"": "", "insufficient-funds": "", "chain-unreachable": "", "transaction-refused": "transaction-refused"} {
+		l := &ledger{refuses: map[string]error{}}
+		lost := l.task("0x01")
+		if refusal != "" {
+			l.refuses["0x01"] = problem.New(problem.Conflict, refusal, "no")
+		}
+		out := l.confirm(t, lost)[0]
+		if len(l.sent) != 1 || code(out.Err) != want || (want == "") != (out.Later > 0) {
+			t.Errorf("the node says %q to bytes that it had lost: sent %d times, %+v", refusal, len(l.sent), out)
+		}
+	}
+	l := &ledger{}
+	unsigned := l.task("0x01")
+	clear(l.signed)
+	if out := l.confirm(t, unsigned)[0]; code(out.Err) != "transaction-unsigned" {
+		t.Errorf("what was never signed: %+v", out)
+	}
+}
+
+func TestI14ConfirmedIsDeepEnough(t *testing.T) {
+	reverted, shallow := mined, mined
+	reverted.Success, shallow.Depth = false, 1
+	l := &ledger{statuses: map[string]chain.Status{"0x01": mined, "0x02": shallow, "0x03": {State: chain.Pending}, "0x04": reverted}}
+	out := l.confirm(t, l.task("0x01"), l.task("0x02"), l.task("0x03"), l.task("0x04"))
+	if out[0].Output == nil || out[0].Later != 0 || out[1].Later == 0 || out[2].Later == 0 || code(out[3].Err) != "execution-reverted" || len(l.sent) != 0 {
+		t.Errorf("deep, shallow, pending, reverted: %+v", out)
+	}
+	reverted.Depth = 1 // a reorganisation can still undo it
+	l.statuses["0x04"] = reverted
+	if again := l.confirm(t, l.task("0x04"))[0]; again.Err != nil || again.Later == 0 {
+		t.Errorf("reverted and shallow: %+v", again)
+	}
+}

@@ -1,0 +1,66 @@
+package workflows_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/machine"
+	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/workflows"
+)
+
+func shipped(t *testing.T, name string) *machine.Definition {
+	t.Helper()
+	actions, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil), step.Sign(nil, nil, nil), step.Send(nil, nil, nil),
+		step.Confirm(nil, nil, 0), step.Record(), step.Archive(), step.Park())
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := workflows.FS().ReadFile(name + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	def, err := machine.Load(name, source, actions.Effect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return def
+}
+
+// fails lets a state fail many times in the same way; it gives the state where the message then stands.
+func fails(def *machine.Definition, state, code string) string {
+	place, now := machine.Place{State: state, Phase: machine.Running, Attempt: 1}, time.Now()
+	ext := json.RawMessage(`{"transaction": {}}`)
+	for range 100 {
+		event := machine.Event{Kind: machine.Failed, Error: code, Cause: "no"}
+		move := def.Next(place, ext, event, machine.Env{Now: now, Message: func() any { return nil }})
+		if place = move.Place; move.Wait.IsZero() {
+			break
+		}
+		now = move.Wait
+		place = def.Next(place, ext, machine.Event{}, machine.Env{Now: now, Message: func() any { return nil }}).Place
+	}
+	return place.State
+}
+
+// TestI12WhatIsSignedIsNotGivenUp: a message parked with its nonce taken would hold up all that its wallet signs afterwards.
+func TestI12WhatIsSignedIsNotGivenUp(t *testing.T) {
+	for _, name := range []string{"transfer.v1", "call.v1"} {
+		def := shipped(t, name)
+		for at, want := range map[string]string{
+			"Send chain-unreachable": "Send", "Send chain-busy": "Send", "Send transaction-underpriced": "Send", "Send insufficient-funds": "Send",
+			"Send transaction-refused": "Hold", "Send internal": "Hold",
+			"Confirm chain-unreachable": "Confirm", "Confirm transaction-refused": "Hold", "Confirm internal": "Hold",
+		} {
+			var state, code string
+			if _, err := fmt.Sscan(at, &state, &code); err != nil {
+				t.Fatal(err)
+			}
+			if got := fails(def, state, code); got != want {
+				t.Errorf("%s: %s leads to %s; want %s", name, at, got, want)
+			}
+		}
+	}
+}
