@@ -78,6 +78,24 @@ func TestI10RecoverReconcilesWhatACrashLeft(t *testing.T) {
 	}
 }
 
+// TestI5ARestoredCopySignsNothing: the copy was made while nobody held the key, and before the last transactions were decided.
+func TestI5ARestoredCopySignsNothing(t *testing.T) {
+	r := newRoom(t)
+	k := r.key(t)
+	r.sign(t, k, requests(k, 2))
+	r.start(t, "signer/2")
+	r.chain[k.Address] = 3 // one more than the copy knows of
+	if err := r.signer.Recover(t.Context(), "signer"); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := r.signer.Sign(t.Context(), k.ID, requests(k, 1)); !errors.Is(errs[0], key.ErrForeignUse) {
+		t.Errorf("signing from a copy that is older than the chain: %v; want key-foreign-use", errs[0])
+	}
+	if n := r.keys.signatures(); n != 0 {
+		t.Errorf("%d signatures were made", n)
+	}
+}
+
 func TestForeignUseAndSilentChainStayQuarantined(t *testing.T) {
 	r := newRoom(t)
 	used, _ := crash(t, r, true)

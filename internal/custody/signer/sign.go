@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
@@ -44,6 +45,7 @@ type Signer struct {
 	codec     Codecs
 	nonce     Nonces
 	options   Options
+	compared  sync.Map // ids of the keys that this Signer has compared with their chain
 }
 
 // New makes a Signer of its ports.
@@ -60,7 +62,7 @@ func New(registry key.Registry, decisions Decisions, keys keystore.Store, codec 
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Signer{registry, decisions, keys, codec, nonce, options}
+	return &Signer{registry: registry, decisions: decisions, keys: keys, codec: codec, nonce: nonce, options: options}
 }
 
 // Find gives the decisions of those steps that have one. A step with a decision needs no transaction built again: Sign
@@ -161,7 +163,9 @@ func (s *Signer) leased(ctx context.Context, keyID string, j *job, todo []int) {
 	s.complete(ctx, j)
 }
 
-// lease takes the key; one that is quarantined, or whose nonce is not known, is compared with the chain first (I10).
+// lease takes the key. One that is quarantined (I10), or that this Signer uses for the first time, is compared with the chain
+// first: a data folder that was restored from an older copy has forgotten decisions, and would decide them anew with other
+// nonces (I5). Once is enough: a copy is not restored under a running process.
 func (s *Signer) lease(ctx context.Context, keyID string) (key.Lease, error) {
 	want := key.Request{Holder: s.options.Holder, Key: keyID, TTL: s.options.TTL}
 	lease, err := s.registry.Lease(ctx, want)
@@ -170,7 +174,7 @@ func (s *Signer) lease(ctx context.Context, keyID string) (key.Lease, error) {
 			lease, err = s.registry.Lease(ctx, want)
 		}
 	}
-	if err != nil || lease.Key.Known {
+	if _, compared := s.compared.Load(keyID); err != nil || compared && lease.Key.Known {
 		return lease, err
 	}
 	if err := s.reconcile(ctx, keyID); err != nil {
@@ -193,6 +197,7 @@ func (s *Signer) reconcile(ctx context.Context, keyID string) error {
 	if err := s.registry.Reconcile(ctx, keyID, nonce); err != nil {
 		return err
 	}
+	s.compared.Store(keyID, true)
 	if k.Status == key.Quarantined {
 		s.options.Log.InfoContext(ctx, "key reconciled with its chain", "key", k.ID, "chain", k.Chain, "address", k.Address, "chain_nonce", nonce, "next_nonce", k.Nonce, "holder", k.Holder, "reason", k.Reason)
 	}
