@@ -224,11 +224,16 @@ func (l *load) meddle(ctx context.Context, m *sent) error {
 	if err == nil {
 		_, err = l.run.operator.Resume(ctx, m.id)
 	}
-	var refused *client.Problem
-	if errors.As(err, &refused) && refused.Status == http.StatusConflict {
+	if conflict(err) {
 		return nil
 	}
 	return err
+}
+
+// conflict says whether an operator was refused because a message has gone on.
+func conflict(err error) bool {
+	var p *client.Problem
+	return errors.As(err, &p) && p.Status == http.StatusConflict
 }
 
 // lookBack reads an older message.

@@ -121,7 +121,7 @@ func (r *run) resume(ctx context.Context) error {
 			r.t.Errorf("%s is parked without a reason", m.ID)
 		}
 		if _, err := r.operator.Resume(ctx, m.ID); err != nil {
-			if client.CodeOf(err) == "message-not-parked" { // Reference shows it a moment longer
+			if conflict(err) { // it has gone on, and Reference shows it a moment longer
 				continue
 			}
 			return err
