@@ -13,7 +13,7 @@ import (
 
 func shipped(t *testing.T, name string) *machine.Definition {
 	t.Helper()
-	actions, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil), step.Sign(nil, nil, nil), step.Send(nil, nil, nil),
+	actions, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil, nil), step.Sign(nil, nil, nil), step.Send(nil, nil, nil),
 		step.Confirm(nil, nil, 0), step.Record(), step.Archive(), step.Park())
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ type workflowCommands struct {
 
 // shippedActions tells of the actions that a definition may name. They are asked for their names alone and never run.
 func shippedActions() (machine.Actions, error) {
-	registry, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil), step.Sign(nil, nil, nil), step.Send(nil, nil, nil),
+	registry, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil, nil), step.Sign(nil, nil, nil), step.Send(nil, nil, nil),
 		step.Confirm(nil, nil, 0), step.Record(), step.Archive(), step.Park())
 	if err != nil {
 		return nil, err

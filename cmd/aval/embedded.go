@@ -262,7 +262,7 @@ func (p *platform) policy() (*policy.Policy, error) {
 func (p *platform) actions(rules *policy.Policy) []step.Action {
 	chains, gate := p.chains(), step.NewGate(rules, p.clients, p.wallets, time.Now)
 	all := []step.Action{
-		step.Validate(p.wallets, chains), step.Authorize(gate), step.Sign(gate, p.signer, chains), step.Send(chains, p.signer, p.options.faults),
+		step.Validate(p.wallets, chains), step.Authorize(gate, p.signer), step.Sign(gate, p.signer, chains), step.Send(chains, p.signer, p.options.faults),
 		step.Confirm(chains, p.signer, p.poll()), step.Record(), step.Archive(), step.Park(),
 	}
 	return append(all, p.options.actions...)

@@ -74,7 +74,7 @@ func (c *Controller) call(ctx context.Context, action step.Action, batch []*work
 	tasks := make([]step.Task, len(batch))
 	var limit time.Duration
 	for i, w := range batch {
-		tasks[i] = step.Task{Record: &w.rec, State: w.run.State, Arguments: w.run.Arguments, Attempt: w.run.Attempt, Resumed: w.run.Resumed}
+		tasks[i] = step.Task{Record: &w.rec, State: w.run.State, Arguments: w.run.Arguments, Attempt: w.run.Attempt, Resumed: w.run.Resumed, Begun: w.run.Begun}
 		limit = max(limit, c.limit(w.run, begun))
 	}
 	defer func() {

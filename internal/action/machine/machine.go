@@ -69,6 +69,7 @@ type Run struct {
 	Arguments json.RawMessage
 	Attempt   int
 	Resumed   bool      // an earlier run of this attempt may have been cut off
+	Begun     []string  // the states whose effect may have happened, at any time
 	Deadline  time.Time // zero: none
 }
 

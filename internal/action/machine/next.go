@@ -122,7 +122,7 @@ func (m *mover) ask(st *State, resumed bool) {
 		return
 	}
 	m.place.Phase, m.place.Until = Running, 0
-	m.run = &Run{State: st.Name, Action: st.Resource, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed}
+	m.run = &Run{State: st.Name, Action: st.Resource, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.place.Begun}
 	if st.Timeout > 0 {
 		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(st.Timeout)
 	}

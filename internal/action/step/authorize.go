@@ -3,10 +3,12 @@ package step
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/policy"
+	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -55,14 +57,37 @@ func (g *Gate) Allow(ctx context.Context, task Task, tx *chain.Unsigned) (rule s
 	return decision.Rule, nil
 }
 
-// Authorize lets a message through that the policy allows; the rule that decided goes into the history.
-func Authorize(gate *Gate) Action {
+// Authorize lets a message through that the policy allows; the rule that decided goes into the history. What is denied after
+// it was signed, when it is replayed, must not end as refused: its transaction can be on the chain.
+func Authorize(gate *Gate, decisions Decisions) Action {
 	return Action{Name: "authorize", Run: func(ctx context.Context, tasks []Task) []Outcome {
 		out := make([]Outcome, len(tasks))
 		for i, task := range tasks {
 			rule, err := gate.Allow(ctx, task, nil)
+			if err != nil && problem.KindOf(err) == problem.Forbidden {
+				err = late(ctx, decisions, task, err)
+			}
 			out[i] = Outcome{Output: map[string]string{"rule": rule}, Note: "rule: " + rule, Err: err}
 		}
 		return out
 	}}
+}
+
+// late gives the denial, or what is said instead of it when the message was signed before.
+func late(ctx context.Context, decisions Decisions, task Task, denial error) error {
+	if len(task.Begun) == 0 {
+		return denial
+	}
+	steps := make([]signer.Step, len(task.Begun))
+	for i, state := range task.Begun {
+		steps[i] = signer.Step{Message: task.Record.ID, State: state}
+	}
+	decided, err := decisions.Find(ctx, steps)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look up whether the message was signed: %w", err)
+	case len(decided) == 0:
+		return denial
+	}
+	return problem.New(problem.Conflict, "denied-too-late", "the message was signed before and can be on its chain, so it is not refused now: allow it and resume it, or leave it here (%w)", denial)
 }

@@ -11,10 +11,13 @@ import (
 
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/custody/policy"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/wallet"
 )
 
 const chainID = "eip155:1337"
@@ -73,6 +76,39 @@ func (l *ledger) task(hash string) step.Task {
 func (l *ledger) confirm(t *testing.T, tasks ...step.Task) []step.Outcome {
 	t.Helper()
 	return step.Confirm(step.Chains{chainID: {Network: l, Confirmations: 2}}, l, time.Second).Run(t.Context(), tasks)
+}
+
+// desk is a client and a wallet as one test has them.
+type desk struct {
+	clients.Client
+	wallet.Wallet
+}
+
+func (d desk) Get(context.Context, string) (clients.Client, error) { return d.Client, nil }
+
+type drawer struct{ desk }
+
+func (d drawer) Get(context.Context, string) (wallet.Wallet, error) { return d.Wallet, nil }
+
+// TestADenialAfterTheSignatureIsNoRefusal: the client was disabled, and the message replayed; "refused" would be a lie, and an
+// invitation to pay again.
+func TestADenialAfterTheSignatureIsNoRefusal(t *testing.T) {
+	rules, err := policy.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	disabled := desk{Client: clients.Client{ID: "cli_a", Disabled: true}}
+	l := &ledger{}
+	authorize := step.Authorize(step.NewGate(rules, disabled, drawer{disabled}, time.Now), l)
+	signed := l.task("0x01")
+	signed.Begun = []string{"Sign", "Send"}
+	begun := l.task("0x02")
+	begun.Begun = []string{"Sign"}
+	delete(l.signed, signer.Step{Message: begun.Record.ID, State: "Sign"})
+	out := authorize.Run(t.Context(), []step.Task{signed, begun, l.task("0x03")})
+	if code(out[0].Err) != "denied-too-late" || code(out[1].Err) != "client-disabled" || code(out[2].Err) != "client-disabled" {
+		t.Errorf("signed, begun only, new: %v; %v; %v", out[0].Err, out[1].Err, out[2].Err)
+	}
 }
 
 func code(err error) string {

@@ -23,6 +23,7 @@ type Task struct {
 	Arguments json.RawMessage   // what the state's Arguments evaluated to, or the state's input
 	Attempt   int               // 1 at first, grows with each retry
 	Resumed   bool              // an earlier run may have had its effect and been cut off
+	Begun     []string          // the states whose effect may have happened, this one or others: more than none after a replay
 }
 
 // Outcome is what an action answers for one task: exactly one of Output, Err or Later counts, in the order Err, Later, Output.
