@@ -56,7 +56,7 @@ const (
 
 func newLoad(r *run) *load {
 	ctx, stop := context.WithCancel(r.t.Context())
-	l := &load{run: r, stop: stop, chance: chance(*r.chance ^ 1)}
+	l := &load{run: r, stop: stop, chance: *r.chance ^ 1}
 	l.bursts.Go(func() { l.keepUp(ctx) })
 	return l
 }

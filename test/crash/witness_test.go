@@ -209,17 +209,33 @@ func (w *witness) read(ctx context.Context, m *sent) error {
 	if m.final.ID != "" && (m.final.Status != rec.Status || m.final.Version != rec.Version) {
 		return fmt.Errorf("it had ended as %+v, and then was moved to %+v (I4)", m.final, rec)
 	}
-	if original, err := m.party.Original(ctx, m.id); err != nil || !bytes.Equal(original, m.signed) {
+	if err := w.original(ctx, m, rec); err != nil {
 		w.lose(m)
-		return fmt.Errorf("its original came back as %q, %v; was %q (I1)", original, err, m.signed)
-	}
-	if again, err := m.party.Submit(ctx, m.id, m.signed); err != nil || again.Version != rec.Version || again.Status != rec.Status {
-		return fmt.Errorf("submitted again it was answered with %+v, %v; it is %+v (A1)", again, err, rec)
+		return err
 	}
 	if err := w.history(ctx, m, rec); err != nil {
 		return err
 	}
 	return w.claim(m, rec)
+}
+
+// original comes back byte for byte (I1), and again the same record for it (A1).
+func (w *witness) original(ctx context.Context, m *sent, rec client.Record) error {
+	original, err := m.party.Original(ctx, m.id)
+	if err != nil {
+		return fmt.Errorf("its original cannot be read (I1): %w", err)
+	}
+	if !bytes.Equal(original, m.signed) {
+		return fmt.Errorf("its original came back as %q, was %q (I1)", original, m.signed)
+	}
+	again, err := m.party.Submit(ctx, m.id, m.signed)
+	if err != nil {
+		return fmt.Errorf("submitted again it was refused (A1): %w", err)
+	}
+	if again.Version != rec.Version || again.Status != rec.Status {
+		return fmt.Errorf("submitted again it was answered with %+v, and is %+v (A1)", again, rec)
+	}
+	return nil
 }
 
 // history has every version once, in order, to the last (I4).

@@ -184,7 +184,7 @@ func (s *scene) shrink(megabytes int) (done bool) {
 	}
 	s.t.Cleanup(func() {
 		s.process.Kill()
-		if out, err := exec.Command("umount", data).CombinedOutput(); err != nil { //nolint:noctx // the test's context is over
+		if out, err := exec.Command("umount", data).CombinedOutput(); err != nil {
 			s.t.Errorf("unmount: %v: %s", err, out)
 		}
 	})

@@ -106,7 +106,7 @@ type Process struct {
 
 // Start begins a process; faults is its AVAL_FAULTS, "" for none. Extra arguments go to aval serve.
 func (in *Installation) Start(faults string, args ...string) (*Process, error) {
-	cmd := exec.Command(in.Program, append([]string{"serve", "--config", in.file(), "--output", "json"}, args...)...) //nolint:noctx // it is ended by a signal, which the tests are about
+	cmd := exec.Command(in.Program, append([]string{"serve", "--config", in.file(), "--output", "json"}, args...)...)
 	return start(cmd, in.Folder, faults)
 }
 
