@@ -9,6 +9,7 @@ import (
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 )
@@ -154,6 +155,51 @@ func TestALongPauseIsSpentInGuarantee(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, e.ended)
+}
+
+const patient = `
+StartAt: Sleep
+States:
+  Sleep: {Type: Wait, Seconds: 3600, Next: Check}
+  Check: {Type: Task, Resource: check, End: true}
+`
+
+// TestAWaitThatIsResumedWaitsOn: and does not spin until its time has come.
+func TestAWaitThatIsResumedWaitsOn(t *testing.T) {
+	e := newEngine(t, patient, pure("check"))
+	id := e.accept()
+	e.until(id, guarantee.Waiting)
+	if err := errors.Join(e.service.Park(t.Context(), id, "ann", "not yet"), e.service.Resume(t.Context(), id, "ann")); err != nil {
+		t.Fatal(err)
+	}
+	e.until(id, guarantee.Waiting)
+	wait(t, e.idle())
+	if rec, _ := e.events(id); time.Until(rec.Due) < 50*time.Minute {
+		t.Errorf("it goes on at %s", rec.Due)
+	}
+}
+
+// until waits for a message to have a status.
+func (e *engine) until(id message.ID, want guarantee.Status) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), 20*time.Second)
+	defer cancel()
+	for seq := int64(0); ; {
+		events, err := sqlite.NewOutbox(e.db).Read(ctx, seq, 100)
+		if err != nil {
+			rec, _ := e.events(id)
+			e.t.Fatalf("it never was %s: it is %s, due at %s: %v", want, rec.Status, rec.Due, err)
+		}
+		status := guarantee.Status("")
+		for _, event := range events {
+			if seq = event.Seq; event.ID == id {
+				status = event.Status
+			}
+		}
+		if status == want {
+			return
+		}
+	}
 }
 
 const circle = `

@@ -65,6 +65,9 @@ func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transiti
 		case move.Done != nil:
 			return c.end(w, move.Done), true
 		case !move.Wait.IsZero():
+			if len(w.entries) == 0 && w.rec.Status != guarantee.Waiting { // resumed before its time: only who waits can be postponed
+				w.entries = append(w.entries, c.entry(w, w.place.State, "waiting", "until "+move.Wait.UTC().Format(time.RFC3339), now))
+			}
 			return c.transition(w, guarantee.Waiting, move.Wait, ""), true
 		case w.event.Kind == machine.Later && len(move.Visits) == 0:
 			return c.unfinished(w, move.Run, now)
