@@ -1,6 +1,8 @@
 package docs_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/custody/policy"
+	"github.com/avalhq/aval/workflows"
 )
 
 var quoted = regexp.MustCompile("`([^`]+)`")
@@ -69,7 +72,7 @@ func TestNamedFilesExist(t *testing.T) {
 }
 
 func TestNamedTestsExist(t *testing.T) {
-	code := source(t, ".go", "internal", "cmd", "client", "test", "docs")
+	code := source(t, ".go", "internal", "cmd", "client", "test", "docs", "workflows", "schemas", "contracts", "api")
 	function := regexp.MustCompile(`^(Test|Fuzz|Example)[A-Z]\w+$`)
 	suiteCase := regexp.MustCompile(`^([A-Za-z]+/[A-Z]\w+|I\d+: .*)$`)
 	mentions(t, func(d document, l line, name string) {
@@ -173,5 +176,25 @@ func TestRulesAndWorkflowsShownAreGood(t *testing.T) {
 	}
 	if _, err := machine.Load("note.v1", []byte(workflow.String()), actions); err != nil {
 		t.Error(err)
+	}
+}
+
+// What aval workflow list shows in workflows.md is what ships.
+func TestListedWorkflowsAreThoseThatShip(t *testing.T) {
+	shown := source(t, "workflows.md", "docs")
+	files, err := workflows.FS().ReadDir(".")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are %d workflows: %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := workflows.FS().ReadFile(file.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(text)
+		name := strings.TrimSuffix(file.Name(), ".yaml")
+		if listed := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` +` + hex.EncodeToString(sum[:8]) + ` `); !listed.MatchString(shown) {
+			t.Errorf("docs/workflows.md does not list %s with the hash %x: run aval workflow list", name, sum[:8])
+		}
 	}
 }
