@@ -33,7 +33,7 @@ func shipped(t *testing.T, name string) *machine.Definition {
 func fails(def *machine.Definition, state, code string) string {
 	place, now := machine.Place{State: state, Phase: machine.Running, Attempt: 1}, time.Now()
 	ext := json.RawMessage(`{"transaction": {}}`)
-	for range 100 {
+	for range 10_000 { // half a minute apart on average: three days
 		event := machine.Event{Kind: machine.Failed, Error: code, Cause: "no"}
 		move := def.Next(place, ext, event, machine.Env{Now: now, Message: func() any { return nil }})
 		if place = move.Place; move.Wait.IsZero() {
@@ -50,6 +50,7 @@ func TestI12WhatIsSignedIsNotGivenUp(t *testing.T) {
 	for _, name := range []string{"transfer.v1", "call.v1"} {
 		def := shipped(t, name)
 		for at, want := range map[string]string{
+			"Sign chain-unreachable": "Sign", "Sign internal": "Hold", "Sign policy-denied": "Record",
 			"Send chain-unreachable": "Send", "Send chain-busy": "Send", "Send transaction-underpriced": "Send", "Send insufficient-funds": "Send",
 			"Send transaction-refused": "Hold", "Send internal": "Hold",
 			"Confirm chain-unreachable": "Confirm", "Confirm transaction-refused": "Hold", "Confirm internal": "Hold",
