@@ -79,6 +79,7 @@ func (r *run) troubles() []strike {
 		{name: "chain restarted", trouble: (*run).restartChain},
 		{name: "chain cut off", trouble: (*run).cutWire, after: (*run).mendWire},
 		{name: "answers to broadcasts lost", trouble: (*run).loseAnswers},
+		{name: "broadcasts forgotten by the node", trouble: (*run).forgetBroadcasts},
 	}
 }
 
@@ -92,7 +93,7 @@ func (r *run) plan(n int) []strike {
 			case 4:
 				plan = append(plan, strike{name: "at any moment"})
 			case 9:
-				plan = append(plan, r.troubles()[r.chance.below(3)])
+				plan = append(plan, r.troubles()[len(plan)/10%4])
 			default:
 				plan, round = append(plan, round[0]), round[1:]
 			}

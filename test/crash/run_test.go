@@ -177,7 +177,7 @@ func (r *run) begin(number int, s strike) {
 
 // chores repeats what makes the process pass the point, until it is dead.
 func (r *run) chores(p *stage.Process, s strike) {
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(3 * patience) // an outbox has to grow before it is trimmed
 	defer deadline.Stop()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -192,7 +192,7 @@ func (r *run) chores(p *stage.Process, s strike) {
 			return
 		case <-again.C:
 		case <-deadline.C:
-			r.t.Errorf("%s was not reached in %v: %s", s.rule, patience, p.Stderr())
+			r.t.Errorf("%s was not reached in %v: %s", s.rule, 3*patience, p.Stderr())
 			p.Kill()
 		}
 	}
@@ -290,6 +290,8 @@ func (r *run) spoilReference() {
 func (r *run) restartChain() error { return r.chain.Restart(r.t.Context()) }
 
 func (r *run) loseAnswers() error { r.chain.Wire.Lose(4); return nil }
+
+func (r *run) forgetBroadcasts() error { r.chain.Wire.Forget(4); return nil }
 
 func (r *run) cutWire() error { r.chain.Wire.Cut(true); return nil }
 

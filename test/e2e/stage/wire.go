@@ -14,8 +14,8 @@ import (
 )
 
 // Wire is a JSON-RPC endpoint that passes everything on to a node. It keeps each transaction that anybody has broadcast
-// through it, mined or not, and it can be cut in two ways: before the node hears of a request, and after the node has carried
-// it out, so that whoever asked does not learn of it.
+// through it, mined or not, and it can fail in three ways: before the node hears of a request; after the node has carried it
+// out, so that whoever asked does not learn of it; and as a node does that takes transactions and forgets them.
 type Wire struct {
 	URL    string
 	node   string
@@ -24,6 +24,7 @@ type Wire struct {
 	mu     sync.Mutex
 	cut    bool // requests do not reach the node
 	silent int  // so many answers are still to be lost
+	forget int  // so many requests that broadcast are still to be forgotten
 	sent   map[string]*types.Transaction
 }
 
@@ -58,6 +59,13 @@ func (w *Wire) Lose(n int) {
 	w.silent = n
 }
 
+// Forget takes the next n requests that broadcast, answers that all is well, and does nothing more about them.
+func (w *Wire) Forget(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forget = n
+}
+
 // Broadcasts are the transactions that were ever sent, by hash.
 func (w *Wire) Broadcasts() map[string]*types.Transaction {
 	w.mu.Lock()
@@ -75,7 +83,12 @@ func (w *Wire) pass(out http.ResponseWriter, in *http.Request) {
 	if err != nil || node == "" {
 		hangUp()
 	}
-	sending := w.note(body)
+	taken, sending := w.note(body)
+	if sending && w.forgets() {
+		out.Header().Set("Content-Type", "application/json")
+		_, _ = out.Write(taken) // whoever asked may have gone
+		return
+	}
 	request, err := http.NewRequestWithContext(in.Context(), in.Method, node, bytes.NewReader(body))
 	if err != nil {
 		hangUp()
@@ -108,6 +121,13 @@ func (w *Wire) end() string {
 	return w.node
 }
 
+func (w *Wire) forgets() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forget--
+	return w.forget >= 0
+}
+
 func (w *Wire) loses() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,33 +135,40 @@ func (w *Wire) loses() bool {
 	return w.silent >= 0
 }
 
-// note keeps what a request broadcasts, and says whether it does.
-func (w *Wire) note(body []byte) (sending bool) {
+// note keeps what a request broadcasts, says whether it does, and what a node answers that has taken it.
+func (w *Wire) note(body []byte) (taken []byte, sending bool) {
 	var batch []call
-	if json.Unmarshal(body, &batch) != nil {
+	many := json.Unmarshal(body, &batch) == nil
+	if !many {
 		batch = make([]call, 1)
 		if json.Unmarshal(body, &batch[0]) != nil {
-			return false
+			return nil, false
 		}
 	}
-	for _, c := range batch {
+	answers := make([]any, len(batch))
+	for i, c := range batch {
 		var params []hexutil.Bytes
-		if c.Method != "eth_sendRawTransaction" || json.Unmarshal(c.Params, &params) != nil || len(params) != 1 {
+		tx := new(types.Transaction)
+		if c.Method != "eth_sendRawTransaction" || json.Unmarshal(c.Params, &params) != nil || len(params) != 1 || tx.UnmarshalBinary(params[0]) != nil {
 			continue
 		}
 		sending = true
-		tx := new(types.Transaction)
-		if tx.UnmarshalBinary(params[0]) == nil {
-			w.mu.Lock()
-			w.sent[tx.Hash().Hex()] = tx
-			w.mu.Unlock()
-		}
+		answers[i] = map[string]any{"jsonrpc": "2.0", "id": c.ID, "result": tx.Hash().Hex()}
+		w.mu.Lock()
+		w.sent[tx.Hash().Hex()] = tx
+		w.mu.Unlock()
 	}
-	return sending
+	if many {
+		taken, _ = json.Marshal(answers) // strings always encode
+	} else {
+		taken, _ = json.Marshal(answers[0]) // the same
+	}
+	return taken, sending
 }
 
 // call is a JSON-RPC request.
 type call struct {
+	ID     json.RawMessage
 	Method string
 	Params json.RawMessage
 }
