@@ -50,7 +50,7 @@ func TestI12WhatIsSignedIsNotGivenUp(t *testing.T) {
 	for _, name := range []string{"transfer.v1", "call.v1"} {
 		def := shipped(t, name)
 		for at, want := range map[string]string{
-			"Sign chain-unreachable": "Sign", "Sign internal": "Hold", "Sign policy-denied": "Record",
+			"Sign chain-unreachable": "Sign", "Sign internal": "Hold", "Sign policy-denied": "Record", "Sign transaction-refused": "Hold",
 			"Send chain-unreachable": "Send", "Send chain-busy": "Send", "Send transaction-underpriced": "Send", "Send insufficient-funds": "Send",
 			"Send transaction-refused": "Hold", "Send internal": "Hold",
 			"Confirm chain-unreachable": "Confirm", "Confirm transaction-refused": "Hold", "Confirm internal": "Hold",

@@ -159,7 +159,11 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 		return err
 	}
 	p.closing(func() error { p.network.Close(); return nil })
-	return nil
+	genesis, err := p.network.Genesis(ctx)
+	if err != nil {
+		return err
+	}
+	return p.install.meet(p.config.Data, genesis)
 }
 
 // maxFee is the configured limit in wei, nil for none.

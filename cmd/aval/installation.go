@@ -21,6 +21,7 @@ type installation struct {
 	// signed for one installation worthless at any other.
 	Contract common.Address `json:"verifyingContract"`
 	ChainID  uint64         `json:"chainId"`
+	Genesis  string         `json:"genesis,omitempty"` // hash of the chain's block 0; from the first contact on
 }
 
 // openInstallation reads or makes the installation of a data folder.
@@ -43,14 +44,31 @@ func openInstallation(folder string, chainID uint64) (installation, error) {
 	return in, nil
 }
 
+// meet compares the chain that was met with the one that the folder belongs to. A chain that began anew under the same id
+// has none of our transactions: nonces would wait behind a gap for ever.
+func (in *installation) meet(folder, genesis string) error {
+	if in.Genesis == "" {
+		in.Genesis = genesis
+		return in.write(filepath.Join(folder, "installation.json"))
+	}
+	if in.Genesis != genesis {
+		return problem.New(problem.Conflict, "chain-changed", "the data folder %s belongs to the chain with genesis %s, and the node serves one with genesis %s under the same id; point chain.url at the former chain, or use another data folder", folder, in.Genesis, genesis)
+	}
+	return nil
+}
+
 func newInstallation(path string, chainID uint64) (installation, error) {
 	in := installation{ChainID: chainID}
 	_, _ = rand.Read(in.Contract[:]) // never fails: it ends the program when the system has no randomness
+	return in, in.write(path)
+}
+
+func (in *installation) write(path string) error {
 	raw, err := json.MarshalIndent(in, "", "  ")
 	if err != nil {
-		return in, err
+		return err
 	}
-	return in, writeDurably(path, raw)
+	return writeDurably(path, raw)
 }
 
 // writeDurably puts a small file in place, whole or not at all.

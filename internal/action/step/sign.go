@@ -6,6 +6,7 @@ import (
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/wallet"
 )
 
@@ -60,7 +61,16 @@ func (s signing) run(ctx context.Context, tasks []Task) []Outcome {
 	}
 	var keys sync.WaitGroup
 	for id, drafts := range byKey {
-		keys.Go(func() { s.sign(ctx, id, drafts, steps, out) })
+		keys.Go(func() {
+			defer func() { // here, for the controller sees panics of its own goroutine alone (I18)
+				if r := recover(); r != nil {
+					for _, d := range drafts {
+						out[d.index].Err = problem.New(problem.Internal, "action-panicked", "signing with the key %s failed unexpectedly: %v", id, r)
+					}
+				}
+			}()
+			s.sign(ctx, id, drafts, steps, out)
+		})
 	}
 	keys.Wait()
 	return out

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/big"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
@@ -16,6 +17,15 @@ func (n *Network) Head(ctx context.Context) (uint64, error) {
 	var head hexutil.Uint64
 	err := n.read(ctx, []rpc.BatchElem{request(&head, "eth_blockNumber")})
 	return uint64(head), err
+}
+
+// Genesis is the hash of block 0, by which chains of one id are told apart.
+func (n *Network) Genesis(ctx context.Context) (string, error) {
+	var block struct {
+		Hash common.Hash `json:"hash"`
+	}
+	err := n.read(ctx, []rpc.BatchElem{request(&block, "eth_getBlockByNumber", "0x0", false)})
+	return block.Hash.Hex(), err
 }
 
 // Account reads an address's balance and nonces in one round trip.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/keystore"
+	"github.com/avalhq/aval/internal/problem"
 )
 
 // complete signs and stores every decision of the job that has no bytes yet. It needs no lease: the nonce is decided, and
@@ -47,12 +48,16 @@ func (s *Signer) each(of []int, run func(i int)) {
 
 // signature signs one committed decision. The private key stays in the key store; what comes back is checked to recover
 // to the sender.
-func (s *Signer) signature(ctx context.Context, d Decision) (chain.Signed, error) {
+func (s *Signer) signature(ctx context.Context, d Decision) (signed chain.Signed, err error) {
+	defer func() { // a key store that panics fails this signature, not the process
+		if r := recover(); r != nil {
+			err = problem.New(problem.Internal, "signing-failed", "signing %s at %s failed unexpectedly: %v", d.Step.Message, d.Step.State, r)
+		}
+	}()
 	if err := s.options.Faults.Hit("signer.sign.before"); err != nil {
 		return chain.Signed{}, fmt.Errorf("sign %s at %s: %w", d.Step.Message, d.Step.State, err)
 	}
-	signed, err := s.assemble(ctx, d)
-	if err != nil {
+	if signed, err = s.assemble(ctx, d); err != nil {
 		return chain.Signed{}, fmt.Errorf("sign nonce %d of the key %s for %s at %s: %w", d.Nonce, d.Key, d.Step.Message, d.Step.State, err)
 	}
 	if err := s.options.Faults.Hit("signer.sign.after"); err != nil {

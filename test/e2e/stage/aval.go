@@ -113,7 +113,7 @@ func (in *Installation) Start(faults string, args ...string) (*Process, error) {
 func start(cmd *exec.Cmd, folder, faults string) (*Process, error) {
 	p := &Process{cmd: cmd, log: &tail{}}
 	p.cmd.Dir = folder
-	p.cmd.Env = append(os.Environ(), "AVAL_FAULTS="+faults)
+	p.cmd.Env = append(p.cmd.Environ(), "AVAL_FAULTS="+faults)
 	ready, done := make(chan struct{}), make(chan struct{})
 	p.Ready, p.Done, p.cmd.Stderr = ready, done, p.log
 	p.cmd.Stdout = &firstWrite{told: ready}
