@@ -195,7 +195,7 @@ func (w *witness) walk(ctx context.Context) error {
 // read asks Aval about a message, and compares with what its client has written down.
 func (w *witness) read(ctx context.Context, m *sent) error {
 	rec, err := m.party.Get(ctx, m.id)
-	if client.CodeOf(err) == "message-unknown" && !m.accepted && m.given {
+	if client.CodeOf(err) == "message-unknown" && !m.accepted {
 		return nil // nobody was told that it was accepted, and it was not
 	}
 	if err != nil {
