@@ -39,7 +39,7 @@ type work struct {
 func (c *Controller) begin(ctx context.Context, rec guarantee.Record) (w *work, err error) {
 	w = &work{rec: rec}
 	if w.place, w.broken = machine.DecodePlace(rec.Place); w.broken != nil {
-		return w, nil
+		return w, nil //nolint:nilerr // it is the message that is broken
 	}
 	if w.def, err = c.workflows.Find(ctx, rec.Workflow); err == nil {
 		return w, nil
