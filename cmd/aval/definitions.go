@@ -16,6 +16,8 @@ import (
 type workflowCommands struct {
 	List workflowList `cmd:"" help:"List the workflows that ship with this program."`
 	Lint workflowLint `cmd:"" help:"Check a workflow definition."`
+	Run  workflowRun  `cmd:"" help:"Run a workflow offline: nothing is done, and waiting takes no time."`
+	Test workflowTest `cmd:"" help:"Run a file of cases offline."`
 }
 
 // shippedActions tells of the actions that a definition may name. They are asked for their names alone and never run.

@@ -58,7 +58,7 @@ func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transiti
 	}
 	for {
 		now := c.Now()
-		move := w.def.Next(w.place, w.rec.Ext, w.event, machine.Env{Now: now, Random: spread(w.rec.ID, w.rec.Version), Message: w.message})
+		move := w.def.Next(w.place, w.rec.Ext, w.event, c.env(w, now))
 		w.place, w.rec.Ext = move.Place, move.Ext
 		c.record(w, move.Visits, now)
 		switch {
@@ -78,6 +78,14 @@ func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transiti
 			return c.parked(w, fmt.Sprintf("%s: %d steps were taken without an outside effect or a wait: the workflow runs in a circle", machine.ErrRuntime, len(w.entries))), true
 		}
 		c.inline(ctx, w, move.Run)
+	}
+}
+
+// env is what the next transition may depend on.
+func (c *Controller) env(w *work, now time.Time) machine.Env {
+	return machine.Env{
+		Now: now, Random: spread(w.rec.ID, w.rec.Version), Message: w.message, Body: w.rec.Body, Seed: string(w.rec.ID),
+		Execution: machine.Execution{ID: string(w.rec.ID), Name: string(w.rec.ID), Role: w.rec.Client, Started: w.rec.Accepted},
 	}
 }
 

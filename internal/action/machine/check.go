@@ -1,8 +1,11 @@
 package machine
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+
+	"github.com/avalhq/aval/internal/action/machine/value"
 )
 
 // check looks at a definition as a whole: what it refers to, what can be reached, whether it can end.
@@ -49,15 +52,54 @@ func (l *loader) checkState(st *State) {
 	case Pass:
 		l.checkFlow(st)
 	case Wait:
-		if (st.seconds == nil) == (st.timestamp == nil) {
-			l.at(st, "needs either Seconds or Timestamp")
-		}
+		l.checkWait(st)
 		l.checkFlow(st)
+	case Fail:
+		l.checkFail(st)
 	case Choice:
 		if len(st.Choices) == 0 {
 			l.at(st, "has no Choices")
 		}
-	case Succeed, Fail:
+	case Succeed:
+	}
+}
+
+func (l *loader) checkWait(st *State) {
+	ways := 0
+	for _, given := range []bool{st.seconds != nil, st.timestamp != nil, st.flow != nil && st.flow.seconds != nil, st.flow != nil && st.flow.timestamp != nil} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways == 1 && st.flow != nil && !st.waitable():
+		l.at(st, "needs whole Seconds from 0 to 99999999, or a Timestamp as RFC 3339 writes it: 2026-01-31T12:00:00Z")
+	case ways == 1:
+	case st.flow == nil:
+		l.at(st, "needs either Seconds or Timestamp")
+	default:
+		l.at(st, "needs one of Seconds, SecondsPath, Timestamp and TimestampPath")
+	}
+}
+
+// waitable tells whether the Seconds or Timestamp written in a Wait can be waited for.
+func (st *State) waitable() bool {
+	switch {
+	case st.seconds != nil:
+		n, ok := value.Integer(json.Number(st.seconds.literal))
+		return ok && n >= 0 && n <= maxSeconds
+	case st.timestamp != nil:
+		var s string
+		err := json.Unmarshal(st.timestamp.literal, &s)
+		_, ok := timestamp(s)
+		return err == nil && ok
+	}
+	return true
+}
+
+func (l *loader) checkFail(st *State) {
+	if f := st.flow; f != nil && (st.err != nil && f.err != nil || st.cause != nil && f.cause != nil) {
+		l.at(st, "has both Error and ErrorPath, or Cause and CausePath")
 	}
 }
 
@@ -68,6 +110,12 @@ func (l *loader) checkFlow(st *State) {
 }
 
 func (l *loader) checkTask(st *State) {
+	if f := st.flow; f != nil && (st.Timeout > 0 && f.timeout != nil || st.Heartbeat > 0 && f.heartbeat != nil) {
+		l.at(st, "has both TimeoutSeconds and TimeoutSecondsPath, or HeartbeatSeconds and HeartbeatSecondsPath")
+	}
+	if st.Timeout > 0 && st.Heartbeat >= st.Timeout {
+		l.at(st, "must have HeartbeatSeconds below its TimeoutSeconds")
+	}
 	effect, known := l.actions(st.Resource)
 	st.Effect = effect
 	switch {

@@ -25,7 +25,8 @@ type Definition struct {
 	Comment string
 	StartAt string
 	States  map[string]*State
-	Source  []byte // as it was loaded
+	Source  []byte        // as it was loaded
+	Timeout time.Duration // from a message's acceptance to its end; 0: none
 }
 
 // Ref names the definition for good: name and content hash.
@@ -45,6 +46,7 @@ type State struct {
 	Resource  string // Task: the action's name
 	Effect    bool   // Task: the action touches the outside
 	Timeout   time.Duration
+	Heartbeat time.Duration // Task: how often an action that waits to be called back must be heard of; 0: need not
 	Retry     []Retrier
 	Catch     []Catcher
 	Choices   []Rule
@@ -56,6 +58,7 @@ type State struct {
 	timestamp *template
 	err       *template
 	cause     *template
+	flow      *flow // of the JSONPath language; nil in the CEL language
 }
 
 // Retrier says when and how often a failed Task is tried again.
@@ -74,6 +77,8 @@ type Catcher struct {
 	Next   string
 	assign *template
 	output *template
+	paths  *payload  // Assign of the JSONPath language
+	target selection // its ResultPath
 }
 
 // Rule is one choice.
@@ -82,19 +87,24 @@ type Rule struct {
 	condition *template
 	assign    *template
 	output    *template
+	test      *condition // of the JSONPath language
+	paths     *payload   // its Assign
 }
 
-// matches tells whether an error name is among names. States.ALL does not catch what the language says cannot be caught.
-func matches(names []string, name string) bool {
+// matches tells whether an error name is among names. States.ALL does not catch what the language says cannot be caught:
+// States.Runtime, and data over the limit (own) except where it is what a Task answered.
+func matches(names []string, name string, own bool) bool {
 	switch {
 	case slices.Contains(names, name):
 		return true
-	case name == ErrRuntime || name == ErrDataLimit:
+	case name == ErrRuntime || own && name == ErrDataLimit:
 		return false
 	case slices.Contains(names, ErrAll):
 		return true
+	case name == ErrHeartbeat && slices.Contains(names, ErrTimeout):
+		return true
 	}
-	return name != ErrTimeout && slices.Contains(names, ErrTask)
+	return name != ErrTimeout && name != ErrHeartbeat && slices.Contains(names, ErrTask)
 }
 
 // delay before the nth retry, n from 0.

@@ -23,7 +23,7 @@ func (m *mover) fail(name, cause string) {
 
 func (m *mover) retry(st *State, name, cause string) bool {
 	for i, r := range st.Retry {
-		if !matches(r.Errors, name) {
+		if !matches(r.Errors, name, !m.theirs) {
 			continue
 		}
 		spent := make([]int, len(st.Retry)) // never the stored slice: a Move changes no input
@@ -49,8 +49,12 @@ type errorOutput struct {
 
 func (m *mover) caught(st *State, name, cause string) bool {
 	for _, c := range st.Catch {
-		if !matches(c.Errors, name) {
+		if !matches(c.Errors, name, !m.theirs) {
 			continue
+		}
+		if st.flow != nil {
+			m.caughtPath(st, &c, name, cause)
+			return true
 		}
 		out, err := json.Marshal(errorOutput{name, cause})
 		if err != nil {

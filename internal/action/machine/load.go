@@ -21,19 +21,12 @@ type Actions func(name string) (effect, known bool)
 func Load(name string, source []byte, actions Actions) (*Definition, error) {
 	sum := sha256.Sum256(source)
 	d := &Definition{Name: name, Hash: hex.EncodeToString(sum[:8]), States: map[string]*State{}, Source: source}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(source, &doc); err != nil {
-		return nil, invalid(name, fmt.Errorf("it is not YAML or JSON: %w", err))
-	}
-	if len(doc.Content) != 1 {
-		return nil, invalid(name, errors.New("it is empty"))
-	}
-	env, err := expr.NewEnv(variables...)
+	doc, err := parse(source)
 	if err != nil {
-		return nil, fmt.Errorf("prepare the expressions of %s: %w", name, err)
+		return nil, invalid(name, err)
 	}
-	l := &loader{def: d, actions: actions, env: env}
-	l.definition(doc.Content[0])
+	l := &loader{def: d, actions: actions}
+	l.definition(doc)
 	if len(l.mistakes) == 0 {
 		l.check()
 	}
@@ -51,9 +44,14 @@ func invalid(name string, err error) error {
 type loader struct {
 	def      *Definition
 	actions  Actions
-	env      *expr.Env
+	env      *expr.Env // made when a state of the CEL language comes
+	language string    // of states that do not say one
+	depth    int       // of conditions
 	mistakes []error
 }
+
+// maxConditions bounds And, Or and Not within one another.
+const maxConditions = 32
 
 func (l *loader) mistake(n *yaml.Node, format string, args ...any) {
 	l.mistakes = append(l.mistakes, fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...)))
@@ -90,14 +88,41 @@ func sorted[V any](m map[string]V) []string {
 	return keys
 }
 
+// The query languages.
+const (
+	languageCEL  = "CEL"
+	languagePath = "JSONPath"
+)
+
+// query reads a QueryLanguage that stands in an object.
+func (l *loader) query(n *yaml.Node, otherwise string) string {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value != "QueryLanguage" {
+			continue
+		}
+		switch language := n.Content[i+1].Value; language {
+		case languageCEL, languagePath:
+			return language
+		case "JSONata":
+			l.mistake(n.Content[i+1], "QueryLanguage JSONata is not read; write QueryLanguage: CEL and the expressions between {%% and %%} in CEL, or QueryLanguage: JSONPath and paths")
+		default:
+			l.mistake(n.Content[i+1], "QueryLanguage is %q; it must be JSONPath, which is assumed where there is none, or CEL", language)
+		}
+	}
+	return otherwise
+}
+
 func (l *loader) definition(n *yaml.Node) {
-	var language string
+	l.language = l.query(n, languagePath)
+	states := false
 	l.fields(n, "a workflow", map[string]func(*yaml.Node){
-		"Comment":       l.text(&l.def.Comment),
-		"StartAt":       l.text(&l.def.StartAt),
-		"QueryLanguage": l.text(&language),
-		"Version":       func(*yaml.Node) {},
+		"Comment":        l.text(&l.def.Comment),
+		"StartAt":        l.text(&l.def.StartAt),
+		"QueryLanguage":  func(*yaml.Node) {},
+		"Version":        l.version,
+		"TimeoutSeconds": l.seconds(&l.def.Timeout),
 		"States": func(n *yaml.Node) {
+			states = true
 			if n.Kind != yaml.MappingNode {
 				l.mistake(n, "States must be an object")
 				return
@@ -107,8 +132,14 @@ func (l *loader) definition(n *yaml.Node) {
 			}
 		},
 	})
-	if language != "CEL" {
-		l.mistake(n, "QueryLanguage is %q; write QueryLanguage: CEL, the one that this version reads", language)
+	if !states {
+		l.mistake(n, "a workflow needs States")
+	}
+}
+
+func (l *loader) version(n *yaml.Node) {
+	if n.Value != "1.0" {
+		l.mistake(n, "the Version of the language is 1.0")
 	}
 }
 
@@ -126,7 +157,29 @@ func (l *loader) state(key, n *yaml.Node) {
 			}
 		}
 	}
-	known := map[string]func(*yaml.Node){"Type": func(*yaml.Node) {}, "Comment": l.text(&st.Comment)}
+	var known map[string]func(*yaml.Node)
+	switch {
+	case !slices.Contains([]Type{Task, Pass, Wait, Choice, Succeed, Fail}, st.Type):
+		l.mistake(n, "state %q has the Type %q; this version knows Task, Choice, Pass, Wait, Succeed and Fail", st.Name, st.Type)
+		return
+	case l.query(n, l.language) == languageCEL:
+		known = l.celFields(st, n)
+	default:
+		known = l.pathFields(st)
+	}
+	known["Type"], known["QueryLanguage"], known["Comment"] = func(*yaml.Node) {}, func(*yaml.Node) {}, l.text(&st.Comment)
+	l.fields(n, fmt.Sprintf("%s state %q", st.Type, st.Name), known)
+}
+
+// celFields are the fields of a state of the CEL language.
+func (l *loader) celFields(st *State, n *yaml.Node) map[string]func(*yaml.Node) {
+	if l.env == nil {
+		var err error
+		if l.env, err = expr.NewEnv(variables...); err != nil {
+			l.mistake(n, "the expressions cannot be prepared: %v", err)
+		}
+	}
+	known := map[string]func(*yaml.Node){}
 	add := func(fields map[string]func(*yaml.Node)) {
 		for name, read := range fields {
 			known[name] = read
@@ -148,11 +201,8 @@ func (l *loader) state(key, n *yaml.Node) {
 		add(map[string]func(*yaml.Node){"Output": l.template(&st.output)})
 	case Fail:
 		add(map[string]func(*yaml.Node){"Error": l.template(&st.err), "Cause": l.template(&st.cause)})
-	default:
-		l.mistake(n, "state %q has the Type %q; this version knows Task, Choice, Pass, Wait, Succeed and Fail", st.Name, st.Type)
-		return
 	}
-	l.fields(n, fmt.Sprintf("%s state %q", st.Type, st.Name), known)
+	return known
 }
 
 func (l *loader) task(st *State) map[string]func(*yaml.Node) {

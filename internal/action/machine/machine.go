@@ -41,7 +41,12 @@ const (
 type Env struct {
 	Now     time.Time
 	Random  float64    // in [0, 1): spreads retries whose JitterStrategy is FULL
-	Message func() any // the signed instruction, decoded for expressions; called when one needs it
+	Message func() any // the signed instruction, decoded for CEL; called when an expression needs it
+
+	Body      json.RawMessage // of the message: the input of the first state, and of the execution
+	Execution Execution       // for the context object
+	Context   json.RawMessage // the context object itself, in place of one that is made; for trying out a state
+	Seed      string          // the message's own: what States.UUID and States.MathRandom draw from
 }
 
 // Move is the answer of Next. Exactly one of Run, Wait and Done is set.
@@ -91,10 +96,16 @@ const (
 	ErrNoChoice  = "States.NoChoiceMatched"
 	ErrQuery     = "States.QueryEvaluationError"
 	ErrDataLimit = "States.DataLimitExceeded"
+
+	ErrHeartbeat  = "States.HeartbeatTimeout"
+	ErrResultPath = "States.ResultPathMatchFailure"
+	ErrIntrinsic  = "States.IntrinsicFailure"
 )
 
 // Limits of the language.
 const (
 	MaxData  = 256 << 10 // bytes of a state's input or output
 	MaxChain = 1000      // states passed through in one Move
+
+	maxSeconds = 99999999
 )

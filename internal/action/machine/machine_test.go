@@ -270,8 +270,8 @@ func TestRestartKeepsThatAnEffectMayHaveHappened(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ source, want string }{
-		"another language": {"QueryLanguage: JSONata\nStartAt: A\nStates: {A: {Type: Succeed}}", "QueryLanguage"},
-		"no language":      {"StartAt: A\nStates: {A: {Type: Succeed}}", "QueryLanguage: CEL"},
+		"JSONata":          {"QueryLanguage: JSONata\nStartAt: A\nStates: {A: {Type: Succeed}}", "line 1: QueryLanguage JSONata is not read; write QueryLanguage: CEL"},
+		"another language": {"QueryLanguage: SQL\nStartAt: A\nStates: {A: {Type: Succeed}}", "it must be JSONPath"},
 		"unknown field":    {"QueryLanguage: CEL\nStartAt: A\nStates:\n  A: {Type: Succeed, Nexxt: B}", "line 4: Succeed state \"A\" does not have a field \"Nexxt\""},
 		"unknown type":     {"QueryLanguage: CEL\nStartAt: A\nStates: {A: {Type: Parallel}}", "Parallel"},
 		"dangling start":   {"QueryLanguage: CEL\nStartAt: B\nStates: {A: {Type: Succeed}}", "StartAt names"},

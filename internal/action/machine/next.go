@@ -17,6 +17,9 @@ func (d *Definition) Next(p Place, ext json.RawMessage, e Event, env Env) Move {
 		}
 		m.enter()
 	}
+	if end := env.Execution.Started.Add(d.Timeout); d.Timeout > 0 && m.wait.After(end) {
+		m.wait = end
+	}
 	return Move{Place: m.place, Ext: m.ext, Visits: m.visits, Run: m.run, Wait: m.wait, Done: m.done}
 }
 
@@ -30,6 +33,14 @@ type mover struct {
 	run    *Run
 	wait   time.Time
 	done   *Done
+
+	value any  // the state's input, when known
+	known bool //
+	vars  map[string]any
+	drew  bool // the state has drawn random values
+	seen  view // the evaluation under way
+
+	theirs bool // the error is what a Task came to
 }
 
 func (m *mover) visit(state, what, note string) {
@@ -44,9 +55,14 @@ func (m *mover) react(e Event) {
 		return
 	}
 	switch {
+	case m.late():
+		m.fail(ErrTimeout, fmt.Sprintf("the workflow was not finished %s after it began", m.def.Timeout))
+	case e.Kind == Succeeded && st.flow != nil:
+		m.answered(st, e.Output, "succeeded")
 	case e.Kind == Succeeded:
 		m.leave(st, e.Output, "succeeded", "")
 	case e.Kind == Failed:
+		m.theirs = true
 		m.failed(st, e.Error, e.Cause)
 	case e.Kind == Later && m.overdue(st):
 		m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))
@@ -76,16 +92,34 @@ func (m *mover) fed(st *State) {
 		m.place.Entered = m.env.Now.UnixMicro()
 		m.ask(st, true)
 	case Waiting:
-		if early {
+		switch {
+		case early:
 			m.wait = m.place.until()
-			return
+		case st.flow != nil:
+			m.onward(st, m.passed(st, st.flow.assign), "waited")
+		default:
+			m.leave(st, nil, "waited", "")
 		}
-		m.leave(st, nil, "waited", "")
 	}
 }
 
+// late tells whether the whole workflow has taken too long.
+func (m *mover) late() bool {
+	started := m.env.Execution.Started
+	return m.def.Timeout > 0 && !started.IsZero() && !m.env.Now.Before(started.Add(m.def.Timeout))
+}
+
+// timeout of the state's attempt; 0: none.
+func (m *mover) timeout(st *State) time.Duration {
+	if m.place.Limit > 0 {
+		return time.Duration(m.place.Limit) * time.Second
+	}
+	return st.Timeout
+}
+
 func (m *mover) overdue(st *State) bool {
-	return st.Timeout > 0 && m.env.Now.UnixMicro() >= m.place.Entered+st.Timeout.Microseconds()
+	timeout := m.timeout(st)
+	return timeout > 0 && m.env.Now.UnixMicro() >= m.place.Entered+timeout.Microseconds()
 }
 
 // enter begins the state where the message stands.
@@ -99,12 +133,20 @@ func (m *mover) enter() {
 			m.visit(st.Name, "entered", "")
 		}
 	case Pass:
+		if st.flow != nil {
+			m.pass(st)
+			return
+		}
 		m.leave(st, nil, "passed", "")
 	case Choice:
 		m.choose(st)
 	case Wait:
 		m.pause(st)
 	case Succeed:
+		if st.flow != nil {
+			m.succeed(st)
+			return
+		}
 		out, ok := m.evaluate(st, st.output, m.scope())
 		if ok {
 			m.visit(st.Name, "ended", "")
@@ -117,15 +159,26 @@ func (m *mover) enter() {
 
 // ask makes the Run of the Task where the message stands.
 func (m *mover) ask(st *State, resumed bool) {
-	arguments, ok := m.evaluate(st, st.arguments, m.scope())
+	arguments, ok := m.asked(st)
 	if !ok {
 		return
 	}
 	m.place.Phase, m.place.Until = Running, 0
 	m.run = &Run{State: st.Name, Action: st.Resource, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.place.Begun}
-	if st.Timeout > 0 {
-		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(st.Timeout)
+	if timeout := m.timeout(st); timeout > 0 {
+		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(timeout)
 	}
+}
+
+func (m *mover) asked(st *State) (json.RawMessage, bool) {
+	if st.flow == nil {
+		return m.evaluate(st, st.arguments, m.scope())
+	}
+	arguments, err := m.arguments(st)
+	if err != nil {
+		m.broken(st, err)
+	}
+	return arguments, err == nil
 }
 
 // leave ends a state that went well: result is the action's answer, nil for states without one.
@@ -164,11 +217,14 @@ func (m *mover) proceed(st *State, sc *scope, assign, output *template, otherwis
 		m.failed(st, ErrRuntime, err.Error())
 		return false
 	}
-	m.ext, m.place.Input = ext, out
+	m.ext, m.place.Input, m.vars, m.known = ext, out, nil, false
 	return true
 }
 
 func (m *mover) advance(next string, end bool) {
+	if m.drew {
+		m.place.Drawn, m.drew = m.place.Drawn+1, false
+	}
 	if end {
 		m.done = &Done{Succeeded: true, Output: m.place.Input}
 		return
@@ -177,6 +233,10 @@ func (m *mover) advance(next string, end bool) {
 }
 
 func (m *mover) choose(st *State) {
+	if st.flow != nil {
+		m.choosePath(st)
+		return
+	}
 	sc := m.scope()
 	for _, rule := range st.Choices {
 		value, ok := m.evaluate(st, rule.condition, sc)
@@ -209,7 +269,7 @@ func (m *mover) choose(st *State) {
 func (m *mover) pause(st *State) {
 	until, err := m.until(st)
 	if err != nil {
-		m.failed(st, ErrQuery, err.Error())
+		m.unusable(st, err)
 		return
 	}
 	if m.done != nil {
@@ -221,12 +281,15 @@ func (m *mover) pause(st *State) {
 }
 
 func (m *mover) until(st *State) (time.Time, error) {
+	if st.flow != nil && st.seconds == nil && st.timestamp == nil {
+		return m.untilPath(st)
+	}
 	sc := m.scope()
 	if st.seconds != nil {
 		var seconds int64
 		raw, ok := m.evaluate(st, st.seconds, sc)
-		if err := json.Unmarshal(raw, &seconds); ok && (err != nil || seconds < 0 || seconds > 99999999) {
-			return time.Time{}, fmt.Errorf("Seconds of %s is not a whole number from 0 to 99999999", st.Name)
+		if err := json.Unmarshal(raw, &seconds); ok && (err != nil || seconds < 0 || seconds > maxSeconds) {
+			return time.Time{}, fmt.Errorf("Seconds of %s is not a whole number from 0 to %d", st.Name, maxSeconds)
 		}
 		return m.env.Now.Add(time.Duration(seconds) * time.Second), nil
 	}
@@ -239,11 +302,11 @@ func (m *mover) until(st *State) (time.Time, error) {
 }
 
 func (m *mover) end(st *State) {
-	name, ok := m.text(st, st.err)
+	name, ok := m.told(st, st.err, "ErrorPath")
 	if !ok {
 		return
 	}
-	cause, ok := m.text(st, st.cause)
+	cause, ok := m.told(st, st.cause, "CausePath")
 	if !ok {
 		return
 	}

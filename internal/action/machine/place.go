@@ -28,6 +28,8 @@ type Place struct {
 	Spent   []int           `json:"n,omitempty"` // retries spent, by retrier
 	Entered int64           `json:"e,omitempty"` // Unix microseconds: when the attempt began, for its timeout
 	Until   int64           `json:"u,omitempty"` // Unix microseconds: of Retry and Waiting
+	Limit   int64           `json:"l,omitempty"` // seconds, from TimeoutSecondsPath
+	Drawn   int             `json:"d,omitempty"` // states that drew random values
 	Begun   []string        `json:"b,omitempty"` // Tasks with an effect that were begun at any time: begun again, they are resumed
 }
 
@@ -56,7 +58,7 @@ func DecodePlace(raw []byte) (Place, error) {
 func (p Place) until() time.Time { return time.UnixMicro(p.Until) }
 
 func (p Place) at(state string, input json.RawMessage) Place {
-	return Place{State: state, Input: input, Begun: p.Begun}
+	return Place{State: state, Input: input, Begun: p.Begun, Drawn: p.Drawn}
 }
 
 // begin notes that the effect of the state where the message stands may happen from now on; it tells whether it may have
@@ -72,7 +74,7 @@ func (p *Place) begin() (before bool) {
 // Restart is the same state, begun anew with nothing spent: what an operator's resume does. A Task is tried again at once,
 // and knows that an effect may have happened.
 func (p Place) Restart() Place {
-	anew := Place{State: p.State, Input: p.Input, Phase: p.Phase, Attempt: p.Attempt, Until: p.Until, Begun: p.Begun}
+	anew := Place{State: p.State, Input: p.Input, Phase: p.Phase, Attempt: p.Attempt, Until: p.Until, Begun: p.Begun, Drawn: p.Drawn}
 	if p.Phase == Running || p.Phase == Retry {
 		anew.Phase, anew.Until = Retry, 0
 	}

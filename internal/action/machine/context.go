@@ -1,0 +1,61 @@
+package machine
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/machine/value"
+)
+
+// Execution is what the context object tells of a message on its way through a workflow.
+type Execution struct {
+	ID      string
+	Name    string
+	Role    string // on whose behalf it runs; empty: not told
+	Started time.Time
+}
+
+// stamp is a time as the context object has it.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// context is the context object, $$.
+func (m *mover) context() (any, error) {
+	if m.env.Context != nil {
+		return value.Decode(m.env.Context)
+	}
+	execution := map[string]any{"Id": m.env.Execution.ID, "Name": m.env.Execution.Name, "StartTime": stamp(m.env.Execution.Started), "RedriveCount": json.Number("0")}
+	if m.env.Execution.Role != "" {
+		execution["RoleArn"] = m.env.Execution.Role
+	}
+	body := m.env.Body
+	if body == nil {
+		body = json.RawMessage("{}")
+	}
+	input, err := value.Decode(body)
+	if err != nil {
+		return nil, fmt.Errorf("the input of the execution: %w", err)
+	}
+	execution["Input"] = input
+	state := map[string]any{"Name": m.place.State, "EnteredTime": stamp(m.entered())}
+	c := map[string]any{"Execution": execution, "State": state, "StateMachine": map[string]any{"Id": m.def.Ref(), "Name": m.def.Name}}
+	if st := m.def.States[m.place.State]; st != nil && st.Type == Task {
+		state["RetryCount"] = json.Number(fmt.Sprint(max(m.place.Attempt-1, 0)))
+		if strings.Contains(st.Resource, ".waitForTaskToken") || strings.Contains(st.Resource, ".sync") {
+			drew := m.drew
+			token := (&view{m: m, purpose: "token"}).Draw()
+			m.drew = drew // the same token each time the state asks for it
+			c["Task"] = map[string]any{"Token": base64.RawURLEncoding.EncodeToString(token[:])}
+		}
+	}
+	return c, nil
+}
+
+func (m *mover) entered() time.Time {
+	if m.place.Entered == 0 {
+		return m.env.Now
+	}
+	return time.UnixMicro(m.place.Entered)
+}

@@ -1,0 +1,52 @@
+package simulate
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/avalhq/aval/internal/action/machine"
+)
+
+// Outcome is what a Task came to: an output, or an error.
+type Outcome struct {
+	Output json.RawMessage `json:"output"`
+	Error  *string         `json:"error"`
+	Cause  *string         `json:"cause"`
+}
+
+// Event is the outcome as the machine takes it.
+func (o Outcome) Event() machine.Event {
+	if o.Error == nil {
+		if o.Output == nil {
+			o.Output = json.RawMessage("null")
+		}
+		return machine.Event{Kind: machine.Succeeded, Output: o.Output}
+	}
+	e := machine.Event{Kind: machine.Failed, Error: *o.Error}
+	if o.Cause != nil {
+		e.Cause = *o.Cause
+	}
+	return e
+}
+
+// Outcomes gives each state's outcomes in their order; the last one of a state is not repeated. A state inside a branch is
+// found by its path first, then by its own name.
+type Outcomes map[string][]Outcome
+
+// Mock answers Tasks from the outcomes, using them up.
+func (o Outcomes) Mock() Mock {
+	next := map[string]int{}
+	return func(r machine.Run) (machine.Event, error) {
+		name := r.State
+		if _, ok := o[name]; !ok {
+			name = name[strings.LastIndexByte(name, '/')+1:]
+		}
+		i := next[name]
+		if i >= len(o[name]) {
+			return machine.Event{}, fmt.Errorf("%w %s, attempt %d", ErrNoOutcome, r.State, r.Attempt)
+		}
+		next[name]++
+		return o[name][i].Event(), nil
+	}
+}
