@@ -9,21 +9,28 @@ import (
 )
 
 // check looks at a definition as a whole: what it refers to, what can be reached, whether it can end.
-func (l *loader) check() {
-	if l.def.States[l.def.StartAt] == nil {
-		l.mistakes = append(l.mistakes, fmt.Errorf("StartAt names the state %q, which does not exist", l.def.StartAt))
+func (l *loader) check() { l.checkStates("the workflow", l.def.StartAt, l.def.States) }
+
+func (l *loader) checkStates(where, startAt string, states map[string]*State) {
+	if states[startAt] == nil {
+		l.mistakes = append(l.mistakes, fmt.Errorf("StartAt names the state %q, which does not exist in %s", startAt, where))
 		return
 	}
-	for _, name := range sorted(l.def.States) {
-		l.checkState(l.def.States[name])
+	before := len(l.mistakes)
+	for _, name := range sorted(states) {
+		st := states[name]
+		l.checkState(st, states)
+		for _, b := range st.Branches {
+			l.checkStates("a branch of "+name, b.StartAt, b.States)
+		}
 	}
-	if len(l.mistakes) > 0 {
+	if len(l.mistakes) > before {
 		return
 	}
-	reached := l.reach()
+	reached := reach(startAt, states)
 	ends := false
-	for _, name := range sorted(l.def.States) {
-		st := l.def.States[name]
+	for _, name := range sorted(states) {
+		st := states[name]
 		if !reached[name] {
 			l.at(st, "cannot be reached from StartAt; remove it or lead to it")
 			continue
@@ -31,7 +38,7 @@ func (l *loader) check() {
 		ends = ends || st.End || st.Type == Succeed || st.Type == Fail
 	}
 	if !ends {
-		l.mistakes = append(l.mistakes, fmt.Errorf("no state that can be reached ends the workflow; give one End: true"))
+		l.mistakes = append(l.mistakes, fmt.Errorf("no state that can be reached ends %s; give one End: true", where))
 	}
 }
 
@@ -39,9 +46,9 @@ func (l *loader) at(st *State, format string, args ...any) {
 	l.mistakes = append(l.mistakes, fmt.Errorf("line %d: state %q %s", st.Line, st.Name, fmt.Sprintf(format, args...)))
 }
 
-func (l *loader) checkState(st *State) {
+func (l *loader) checkState(st *State, states map[string]*State) {
 	for _, next := range st.successors() {
-		if l.def.States[next] == nil {
+		if states[next] == nil {
 			l.at(st, "leads to %q, which does not exist", next)
 		}
 	}
@@ -50,6 +57,9 @@ func (l *loader) checkState(st *State) {
 		l.checkTask(st)
 		l.checkFlow(st)
 	case Pass:
+		l.checkFlow(st)
+	case Parallel, Map:
+		l.checkFork(st)
 		l.checkFlow(st)
 	case Wait:
 		l.checkWait(st)
@@ -97,6 +107,16 @@ func (st *State) waitable() bool {
 	return true
 }
 
+func (l *loader) checkFork(st *State) {
+	l.checkCatch(st)
+	switch {
+	case st.Type == Parallel && len(st.Branches) == 0:
+		l.at(st, "has no Branches")
+	case st.Type == Map && len(st.Branches) != 1:
+		l.at(st, "needs one ItemProcessor")
+	}
+}
+
 func (l *loader) checkFail(st *State) {
 	if f := st.flow; f != nil && (st.err != nil && f.err != nil || st.cause != nil && f.cause != nil) {
 		l.at(st, "has both Error and ErrorPath, or Cause and CausePath")
@@ -124,6 +144,10 @@ func (l *loader) checkTask(st *State) {
 	case effect && !slices.ContainsFunc(st.Catch, func(c Catcher) bool { return slices.Contains(c.Errors, ErrAll) }):
 		l.at(st, "has an outside effect and no Catch for States.ALL; say what happens when it fails for good")
 	}
+	l.checkCatch(st)
+}
+
+func (l *loader) checkCatch(st *State) {
 	for i, c := range st.Catch {
 		if slices.Contains(c.Errors, ErrAll) && (len(c.Errors) > 1 || i < len(st.Catch)-1) {
 			l.at(st, "has a Catch for States.ALL that is not alone and last")
@@ -149,10 +173,10 @@ func (st *State) successors() []string {
 	return next
 }
 
-func (l *loader) reach() map[string]bool {
-	reached := map[string]bool{l.def.StartAt: true}
-	for queue := []string{l.def.StartAt}; len(queue) > 0; queue = queue[1:] {
-		for _, next := range l.def.States[queue[0]].successors() {
+func reach(startAt string, states map[string]*State) map[string]bool {
+	reached := map[string]bool{startAt: true}
+	for queue := []string{startAt}; len(queue) > 0; queue = queue[1:] {
+		for _, next := range states[queue[0]].successors() {
 			if !reached[next] {
 				reached[next] = true
 				queue = append(queue, next)

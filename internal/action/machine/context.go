@@ -41,7 +41,7 @@ func (m *mover) context() (any, error) {
 	execution["Input"] = input
 	state := map[string]any{"Name": m.place.State, "EnteredTime": stamp(m.entered())}
 	c := map[string]any{"Execution": execution, "State": state, "StateMachine": map[string]any{"Id": m.def.Ref(), "Name": m.def.Name}}
-	if st := m.def.States[m.place.State]; st != nil && st.Type == Task {
+	if st := m.states[m.place.State]; st != nil && st.Type == Task {
 		state["RetryCount"] = json.Number(fmt.Sprint(max(m.place.Attempt-1, 0)))
 		if strings.Contains(st.Resource, ".waitForTaskToken") || strings.Contains(st.Resource, ".sync") {
 			drew := m.drew
@@ -49,6 +49,9 @@ func (m *mover) context() (any, error) {
 			m.drew = drew // the same token each time the state asks for it
 			c["Task"] = map[string]any{"Token": base64.RawURLEncoding.EncodeToString(token[:])}
 		}
+	}
+	if m.item != nil {
+		c["Map"] = map[string]any{"Item": map[string]any{"Index": json.Number(fmt.Sprint(m.item.index)), "Value": m.item.value}}
 	}
 	return c, nil
 }

@@ -16,6 +16,9 @@ const (
 	Wait    Type = "Wait"
 	Succeed Type = "Succeed"
 	Fail    Type = "Fail"
+
+	Parallel Type = "Parallel"
+	Map      Type = "Map"
 )
 
 // Definition is a loaded workflow: immutable, safe for concurrent use.
@@ -49,6 +52,8 @@ type State struct {
 	Heartbeat time.Duration // Task: how often an action that waits to be called back must be heard of; 0: need not
 	Retry     []Retrier
 	Catch     []Catcher
+	Branches  []*States // Parallel: its branches; Map: what is done with each item
+	limits    limits    // Map
 	Choices   []Rule
 	Default   string
 	arguments *template
@@ -60,6 +65,23 @@ type State struct {
 	cause     *template
 	flow      *flow // of the JSONPath language; nil in the CEL language
 }
+
+// States are the states of a branch, of which one is the first.
+type States struct {
+	StartAt string
+	States  map[string]*State
+}
+
+// limits of a Map. Tolerated is false when no failure is.
+type limits struct {
+	concurrency int // 0: none
+	count       int
+	percentage  float64
+	tolerant    bool
+}
+
+// forks tells whether the state has branches.
+func (st *State) forks() bool { return st.Type == Parallel || st.Type == Map }
 
 // Retrier says when and how often a failed Task is tried again.
 type Retrier struct {

@@ -3,12 +3,16 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // failed applies the state's Retry and Catch to an error.
 func (m *mover) failed(st *State, name, cause string) {
 	m.run, m.wait = nil, time.Time{}
+	if m.place.Fork != nil {
+		m.place.Fork, m.drew = nil, true // branches may have drawn
+	}
 	if m.retry(st, name, cause) || m.caught(st, name, cause) {
 		return
 	}
@@ -21,9 +25,14 @@ func (m *mover) fail(name, cause string) {
 	m.done = &Done{Uncaught: true, Error: name, Cause: cause}
 }
 
+// names tells whether a Retry or Catch of the state is for the error. Every failure of a Parallel is States.BranchFailed too.
+func (m *mover) names(st *State, errors []string, name string) bool {
+	return matches(errors, name, !m.theirs) || st.Type == Parallel && slices.Contains(errors, ErrBranch)
+}
+
 func (m *mover) retry(st *State, name, cause string) bool {
 	for i, r := range st.Retry {
-		if !matches(r.Errors, name, !m.theirs) {
+		if !m.names(st, r.Errors, name) {
 			continue
 		}
 		spent := make([]int, len(st.Retry)) // never the stored slice: a Move changes no input
@@ -49,7 +58,7 @@ type errorOutput struct {
 
 func (m *mover) caught(st *State, name, cause string) bool {
 	for _, c := range st.Catch {
-		if !matches(c.Errors, name, !m.theirs) {
+		if !m.names(st, c.Errors, name) {
 			continue
 		}
 		if st.flow != nil {

@@ -28,6 +28,10 @@ type flow struct {
 	timestamp  *jsonpath.Path
 	timeout    *jsonpath.Path
 	heartbeat  *jsonpath.Path
+	items      *jsonpath.Path
+	concurrent *jsonpath.Path
+	percentage *jsonpath.Path // of failures that a Map tolerates
+	count      *jsonpath.Path
 	err        *intrinsic.Expr
 	cause      *intrinsic.Expr
 }
@@ -106,7 +110,7 @@ func (v *view) Root(root jsonpath.Root, name string) (any, bool, error) {
 func (v *view) Draw() (b [16]byte) {
 	m := v.m
 	m.drew = true
-	seed := fmt.Appendf(nil, "%q %d %q %s %d ", m.env.Seed, m.place.Drawn, m.place.State, v.purpose, v.drawn)
+	seed := fmt.Appendf(nil, "%q %d %q %s %d ", m.env.Seed, m.place.Drawn, m.prefix+m.place.State, v.purpose, v.drawn)
 	if m.env.Seed == "" {
 		seed = binary.BigEndian.AppendUint64(seed, math.Float64bits(m.env.Random))
 	}

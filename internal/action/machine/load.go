@@ -25,7 +25,7 @@ func Load(name string, source []byte, actions Actions) (*Definition, error) {
 	if err != nil {
 		return nil, invalid(name, err)
 	}
-	l := &loader{def: d, actions: actions}
+	l := &loader{def: d, actions: actions, states: d.States, names: map[string]bool{}}
 	l.definition(doc)
 	if len(l.mistakes) == 0 {
 		l.check()
@@ -48,7 +48,14 @@ type loader struct {
 	language string    // of states that do not say one
 	depth    int       // of conditions
 	mistakes []error
+
+	states map[string]*State // of the workflow or branch that is read
+	names  map[string]bool   // of all states
+	forked int               // how many Parallels and Maps deep
 }
+
+// maxForks bounds Parallel and Map within one another.
+const maxForks = 8
 
 // maxConditions bounds And, Or and Not within one another.
 const maxConditions = 32
@@ -123,17 +130,22 @@ func (l *loader) definition(n *yaml.Node) {
 		"TimeoutSeconds": l.seconds(&l.def.Timeout),
 		"States": func(n *yaml.Node) {
 			states = true
-			if n.Kind != yaml.MappingNode {
-				l.mistake(n, "States must be an object")
-				return
-			}
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				l.state(n.Content[i], n.Content[i+1])
-			}
+			l.all(n)
 		},
 	})
 	if !states {
 		l.mistake(n, "a workflow needs States")
+	}
+}
+
+// all reads the states of the workflow or of a branch.
+func (l *loader) all(n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		l.mistake(n, "States must be an object")
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		l.state(n.Content[i], n.Content[i+1])
 	}
 }
 
@@ -145,11 +157,11 @@ func (l *loader) version(n *yaml.Node) {
 
 func (l *loader) state(key, n *yaml.Node) {
 	st := &State{Name: key.Value, Line: key.Line}
-	if l.def.States[st.Name] != nil {
+	if l.names[st.Name] {
 		l.mistake(key, "there are two states %q", st.Name)
 		return
 	}
-	l.def.States[st.Name] = st
+	l.names[st.Name], l.states[st.Name] = true, st
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Value == "Type" {
@@ -159,8 +171,11 @@ func (l *loader) state(key, n *yaml.Node) {
 	}
 	var known map[string]func(*yaml.Node)
 	switch {
-	case !slices.Contains([]Type{Task, Pass, Wait, Choice, Succeed, Fail}, st.Type):
-		l.mistake(n, "state %q has the Type %q; this version knows Task, Choice, Pass, Wait, Succeed and Fail", st.Name, st.Type)
+	case !slices.Contains([]Type{Task, Pass, Wait, Choice, Succeed, Fail, Parallel, Map}, st.Type):
+		l.mistake(n, "state %q has the Type %q; there are Task, Choice, Pass, Wait, Parallel, Map, Succeed and Fail", st.Name, st.Type)
+		return
+	case st.forks() && l.query(n, l.language) == languageCEL:
+		l.mistake(n, "%s state %q: this version reads %s in the JSONPath language; write QueryLanguage: JSONPath in this state", st.Type, st.Name, st.Type)
 		return
 	case l.query(n, l.language) == languageCEL:
 		known = l.celFields(st, n)

@@ -24,6 +24,11 @@ func (l *loader) pathFields(st *State) map[string]func(*yaml.Node) {
 		add(next)
 		add(result)
 		add(l.pathTask(st))
+	case Parallel, Map:
+		add(next)
+		add(result)
+		add(l.handlers(st))
+		add(l.fork(st))
 	case Pass:
 		add(next)
 		add(result)
@@ -46,16 +51,26 @@ func (l *loader) pathFields(st *State) map[string]func(*yaml.Node) {
 }
 
 func (l *loader) pathTask(st *State) map[string]func(*yaml.Node) {
-	return map[string]func(*yaml.Node){
+	known := l.handlers(st)
+	for name, read := range map[string]func(*yaml.Node){
 		"Resource":             l.text(&st.Resource),
 		"Credentials":          func(n *yaml.Node) { l.payload(n) },
-		"ResultSelector":       l.payloadField(&st.flow.selector),
 		"TimeoutSeconds":       l.seconds(&st.Timeout),
 		"TimeoutSecondsPath":   l.path("TimeoutSecondsPath", &st.flow.timeout),
 		"HeartbeatSeconds":     l.seconds(&st.Heartbeat),
 		"HeartbeatSecondsPath": l.path("HeartbeatSecondsPath", &st.flow.heartbeat),
-		"Retry":                l.list(func(n *yaml.Node) { l.retrier(st, n) }),
-		"Catch":                l.list(func(n *yaml.Node) { l.pathCatcher(st, n) }),
+	} {
+		known[name] = read
+	}
+	return known
+}
+
+// handlers are what Task, Parallel and Map do with results and errors.
+func (l *loader) handlers(st *State) map[string]func(*yaml.Node) {
+	return map[string]func(*yaml.Node){
+		"ResultSelector": l.payloadField(&st.flow.selector),
+		"Retry":          l.list(func(n *yaml.Node) { l.retrier(st, n) }),
+		"Catch":          l.list(func(n *yaml.Node) { l.pathCatcher(st, n) }),
 	}
 }
 

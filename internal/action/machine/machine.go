@@ -5,12 +5,17 @@
 // wait for, or the end). It does no I/O, never reads a clock and has no randomness of its own: the same inputs give the same
 // Move on every binary. Choice and Pass states are passed through in the same call; each leaves a Visit.
 //
-// Expressions are CEL inside "{% … %}" (QueryLanguage: CEL), in the places where ASL's JSONata mode has them: Arguments,
+// In CEL (QueryLanguage: CEL), expressions stand inside "{% … %}", in the places where ASL's JSONata mode has them: Arguments,
 // Output, Assign, Condition, Seconds, Timestamp, Error, Cause. They see message (the signed instruction), vars (the ext) and
 // states.input, states.result, states.errorOutput, states.context. What Assign sets becomes part of the ext.
 //
-// Of the language this package has Task with Retry, Catch and TimeoutSeconds, Choice, Pass, Wait, Succeed and Fail. What is
-// missing is refused when a definition is loaded, never ignored.
+// A state's data flows in one of two query languages. JSONPath, which the language assumes, is read as Step Functions reads
+// it: InputPath, Parameters, ResultSelector, ResultPath, OutputPath and Assign; the first state's input is the message's body.
+//
+// Branches of a Parallel and iterations of a Map take turns: a Move asks for one action at a time, and the next branch goes on
+// when it has answered. Their states are named by the way to them, "Fan/0/Pay", in Runs and Visits.
+//
+// What is missing of the language is refused when a definition is loaded, never ignored.
 package machine
 
 import (
@@ -100,12 +105,17 @@ const (
 	ErrHeartbeat  = "States.HeartbeatTimeout"
 	ErrResultPath = "States.ResultPathMatchFailure"
 	ErrIntrinsic  = "States.IntrinsicFailure"
+	ErrBranch     = "States.BranchFailed"
+	ErrTolerated  = "States.ExceedToleratedFailureThreshold"
 )
 
 // Limits of the language.
 const (
 	MaxData  = 256 << 10 // bytes of a state's input or output
 	MaxChain = 1000      // states passed through in one Move
+
+	MaxItems  = 10000   // of a Map
+	MaxPassed = 100_000 // states passed through in one Move, in all branches
 
 	maxSeconds = 99999999
 )

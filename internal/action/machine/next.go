@@ -8,24 +8,39 @@ import (
 
 // Next gives the next Move of a message that stands at p with ext, after e.
 func (d *Definition) Next(p Place, ext json.RawMessage, e Event, env Env) Move {
-	m := &mover{def: d, env: env, place: p, ext: ext}
-	m.react(e)
-	for i := 0; m.run == nil && m.done == nil && m.wait.IsZero(); i++ {
-		if i == MaxChain {
-			m.fail(ErrRuntime, fmt.Sprintf("%d states were passed without a Task or a Wait: the workflow runs in a circle", MaxChain))
-			break
-		}
-		m.enter()
-	}
+	m := &mover{def: d, states: d.States, env: env, place: p, ext: ext}
+	m.root = m
+	m.drive(e)
 	if end := env.Execution.Started.Add(d.Timeout); d.Timeout > 0 && m.wait.After(end) {
 		m.wait = end
 	}
 	return Move{Place: m.place, Ext: m.ext, Visits: m.visits, Run: m.run, Wait: m.wait, Done: m.done}
 }
 
+// drive applies an event and goes on until there is something to run, to wait for, or the end.
+func (m *mover) drive(e Event) {
+	m.react(e)
+	for i := 0; m.run == nil && m.done == nil && m.wait.IsZero(); i++ {
+		if i == MaxChain {
+			m.fail(ErrRuntime, fmt.Sprintf("%d states were passed without a Task or a Wait: the workflow runs in a circle", MaxChain))
+			break
+		}
+		if m.root.count++; m.root.count > MaxPassed {
+			m.fail(ErrRuntime, fmt.Sprintf("more than %d states were passed at once, in all branches", MaxPassed))
+			break
+		}
+		m.enter()
+	}
+}
+
 // mover carries one Move while it is made.
 type mover struct {
 	def    *Definition
+	states map[string]*State // of the workflow, or of the branch
+	root   *mover            // of the workflow
+	prefix string            // of the names of states within a branch
+	item   *item             // of the Map that the branch belongs to
+	count  int               // states, in all branches; counted by the root
 	env    Env
 	place  Place
 	ext    json.RawMessage
@@ -34,8 +49,9 @@ type mover struct {
 	wait   time.Time
 	done   *Done
 
-	value any  // the state's input, when known
-	known bool //
+	list  []any // the items of the Map where it stands
+	value any   // the state's input, when known
+	known bool  //
 	vars  map[string]any
 	drew  bool // the state has drawn random values
 	seen  view // the evaluation under way
@@ -44,19 +60,24 @@ type mover struct {
 }
 
 func (m *mover) visit(state, what, note string) {
-	m.visits = append(m.visits, Visit{State: state, What: what, Note: note})
+	m.visits = append(m.visits, Visit{State: m.prefix + state, What: what, Note: note})
 }
 
 // react applies what happened to the place where the message stands.
 func (m *mover) react(e Event) {
-	st := m.def.States[m.place.State]
+	st := m.states[m.place.State]
 	if st == nil {
 		m.fail(ErrRuntime, fmt.Sprintf("the workflow %s has no state %q", m.def.Ref(), m.place.State))
 		return
 	}
+	if st.Type != Task && m.place.Fork == nil {
+		e.Kind = Fed // only an action can have answered
+	}
 	switch {
 	case m.late():
 		m.fail(ErrTimeout, fmt.Sprintf("the workflow was not finished %s after it began", m.def.Timeout))
+	case m.place.Fork != nil:
+		m.branches(st, e)
 	case e.Kind == Succeeded && st.flow != nil:
 		m.answered(st, e.Output, "succeeded")
 	case e.Kind == Succeeded:
@@ -79,6 +100,10 @@ func (m *mover) fed(st *State) {
 	switch m.place.Phase {
 	case Fresh:
 	case Running:
+		if st.forks() {
+			m.fork(st)
+			return
+		}
 		if m.overdue(st) {
 			m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))
 			return
@@ -90,6 +115,10 @@ func (m *mover) fed(st *State) {
 			return
 		}
 		m.place.Entered = m.env.Now.UnixMicro()
+		if st.forks() {
+			m.fork(st)
+			return
+		}
 		m.ask(st, true)
 	case Waiting:
 		switch {
@@ -124,14 +153,21 @@ func (m *mover) overdue(st *State) bool {
 
 // enter begins the state where the message stands.
 func (m *mover) enter() {
-	st := m.def.States[m.place.State]
+	st := m.states[m.place.State]
+	if st == nil {
+		m.fail(ErrRuntime, fmt.Sprintf("the workflow %s has no state %q", m.def.Ref(), m.place.State))
+		return
+	}
 	switch st.Type {
 	case Task:
 		m.place.Attempt, m.place.Entered = 1, m.env.Now.UnixMicro()
-		m.ask(st, st.Effect && m.place.begin())
+		m.ask(st, st.Effect && m.root.place.begin(m.prefix+st.Name))
 		if st.Effect && len(m.visits) == 0 {
 			m.visit(st.Name, "entered", "")
 		}
+	case Parallel, Map:
+		m.place.Attempt, m.place.Entered = 1, m.env.Now.UnixMicro()
+		m.fork(st)
 	case Pass:
 		if st.flow != nil {
 			m.pass(st)
@@ -164,7 +200,7 @@ func (m *mover) ask(st *State, resumed bool) {
 		return
 	}
 	m.place.Phase, m.place.Until = Running, 0
-	m.run = &Run{State: st.Name, Action: st.Resource, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.place.Begun}
+	m.run = &Run{State: m.prefix + st.Name, Action: st.Resource, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.root.place.Begun}
 	if timeout := m.timeout(st); timeout > 0 {
 		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(timeout)
 	}
@@ -230,6 +266,7 @@ func (m *mover) advance(next string, end bool) {
 		return
 	}
 	m.place = m.place.at(next, m.place.Input)
+	m.list = nil
 }
 
 func (m *mover) choose(st *State) {

@@ -30,6 +30,7 @@ type Place struct {
 	Until   int64           `json:"u,omitempty"` // Unix microseconds: of Retry and Waiting
 	Limit   int64           `json:"l,omitempty"` // seconds, from TimeoutSecondsPath
 	Drawn   int             `json:"d,omitempty"` // states that drew random values
+	Fork    *Fork           `json:"f,omitempty"` // a Parallel or Map under way
 	Begun   []string        `json:"b,omitempty"` // Tasks with an effect that were begun at any time: begun again, they are resumed
 }
 
@@ -57,17 +58,34 @@ func DecodePlace(raw []byte) (Place, error) {
 
 func (p Place) until() time.Time { return time.UnixMicro(p.Until) }
 
+// Fork is how far the branches of a Parallel, or the iterations of a Map, are.
+type Fork struct {
+	Total    int               `json:"t"`           // branches or items
+	Started  int               `json:"s"`           // of them, in their order
+	Turn     int               `json:"n,omitempty"` // the one whose action was asked for
+	Failed   int               `json:"x,omitempty"` // tolerated failures of a Map
+	Branches []Branch          `json:"b,omitempty"` // under way
+	Results  []json.RawMessage `json:"r,omitempty"` // of those that ended, by index; null where there is none yet
+}
+
+// Branch is one branch or iteration under way.
+type Branch struct {
+	Index int             `json:"i"`
+	Place Place           `json:"p"`
+	Vars  json.RawMessage `json:"e,omitempty"` // its variables, when it has set some
+}
+
 func (p Place) at(state string, input json.RawMessage) Place {
 	return Place{State: state, Input: input, Begun: p.Begun, Drawn: p.Drawn}
 }
 
-// begin notes that the effect of the state where the message stands may happen from now on; it tells whether it may have
-// happened before. The effect's key is message and state, however often the workflow comes by (I5).
-func (p *Place) begin() (before bool) {
-	if slices.Contains(p.Begun, p.State) {
+// begin notes that the effect of a state may happen from now on; it tells whether it may have happened before. The effect's
+// key is message and state, with the way into the branch, however often the workflow comes by (I5).
+func (p *Place) begin(state string) (before bool) {
+	if slices.Contains(p.Begun, state) {
 		return true
 	}
-	p.Begun = append(slices.Clone(p.Begun), p.State) // never the stored slice: a Move changes no input
+	p.Begun = append(slices.Clone(p.Begun), state) // never the stored slice: a Move changes no input
 	return false
 }
 

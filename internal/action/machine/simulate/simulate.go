@@ -30,6 +30,7 @@ type Options struct {
 	Seed    string
 	Random  float64
 	Stop    func(machine.Move) bool // ends the execution after a Move
+	Crash   func(machine.Run) bool  // tells whether the process dies before the action has answered
 }
 
 // Result is how an execution ended.
@@ -94,6 +95,10 @@ func (e *execution) step() (ended bool, err error) {
 		if move.Wait.After(e.now) {
 			e.now = move.Wait
 		}
+		return false, nil
+	}
+	if e.options.Crash != nil && e.options.Crash(*move.Run) {
+		e.event = machine.Event{Kind: machine.Fed}
 		return false, nil
 	}
 	e.result.Runs = append(e.result.Runs, *move.Run)

@@ -78,7 +78,7 @@ func (c *Case) rejected(st *machine.State) error {
 		return nil
 	}
 	waits := strings.Contains(st.Resource, ".sync") || strings.Contains(st.Resource, ".waitForTaskToken")
-	takesMock := slices.Contains([]machine.Type{machine.Task}, st.Type)
+	takesMock := slices.Contains([]machine.Type{machine.Task, machine.Parallel, machine.Map}, st.Type)
 	if context["Task"] != nil && !waits || c.TestState.Mock != nil && !takesMock {
 		return nil
 	}
@@ -149,6 +149,9 @@ func (c *Case) wrap(name string) (*machine.Definition, error) {
 		}
 		state = picked
 	}
+	if c.TestState.Mock != nil && (state["Type"] == string(machine.Parallel) || state["Type"] == string(machine.Map)) {
+		state = mocked(state)
+	}
 	states := map[string]any{name: state}
 	for _, next := range leadsTo(state) {
 		if states[next] == nil {
@@ -160,6 +163,17 @@ func (c *Case) wrap(name string) (*machine.Definition, error) {
 		return nil, err
 	}
 	return machine.Load("state", raw, anyAction)
+}
+
+// mocked is a Task in the place of a Parallel or Map whose result is mocked as a whole.
+func mocked(state map[string]any) map[string]any {
+	task := map[string]any{"Type": "Task", "Resource": "mock"}
+	for _, field := range []string{"Comment", "InputPath", "ResultSelector", "ResultPath", "OutputPath", "Assign", "Next", "End", "Retry", "Catch"} {
+		if v, there := state[field]; there {
+			task[field] = v
+		}
+	}
+	return task
 }
 
 func leadsTo(state map[string]any) []string {
