@@ -54,6 +54,8 @@ type State struct {
 	Catch     []Catcher
 	Branches  []*States // Parallel: its branches; Map: what is done with each item
 	limits    limits    // Map
+	items     *template // Map of the CEL language
+	selector  *template // its ItemSelector
 	Choices   []Rule
 	Default   string
 	arguments *template

@@ -211,6 +211,10 @@ func (m *mover) join(st *State, f *Fork) {
 		return
 	}
 	m.place.Fork, m.drew = nil, true // branches may have drawn
+	if st.flow == nil {
+		m.leave(st, raw, "succeeded", "")
+		return
+	}
 	m.answered(st, raw, "succeeded")
 }
 
@@ -219,29 +223,57 @@ func (m *mover) items(st *State) ([]any, error) {
 	if m.list != nil {
 		return m.list, nil
 	}
-	input, err := m.data()
+	input, err := m.selected(st)
 	if err != nil {
 		return nil, err
 	}
-	if input, err = st.flow.input.get(m.view(input, "input")); err != nil {
-		return nil, err
-	}
-	if st.flow.items != nil {
-		v := m.view(input, "items")
-		if input, err = st.flow.items.Get(v, &v.cost); err != nil {
-			return nil, err
-		}
-	}
 	list, ok := input.([]any)
 	if !ok {
-		return nil, fmt.Errorf("a Map goes through an array, and there is a %s; say with ItemsPath where the array is", value.Kind(input))
+		return nil, fmt.Errorf("a Map goes through an array, and there is a %s; say with ItemsPath or Items where the array is", value.Kind(input))
 	}
 	m.list = list
 	return list, nil
 }
 
+// selected is the value that a Map goes through.
+func (m *mover) selected(st *State) (any, error) {
+	input, err := m.data()
+	switch {
+	case err != nil:
+		return nil, err
+	case st.flow == nil && st.items != nil:
+		raw, err := m.computed(st.items)
+		if err != nil {
+			return nil, err
+		}
+		return value.Decode(raw)
+	case st.flow == nil:
+		return input, nil
+	}
+	if input, err = st.flow.input.get(m.view(input, "input")); err != nil || st.flow.items == nil {
+		return input, err
+	}
+	v := m.view(input, "items")
+	return st.flow.items.Get(v, &v.cost)
+}
+
+// computed is what a template of the CEL language gives.
+func (m *mover) computed(t *template) (json.RawMessage, error) {
+	if t.literal != nil {
+		return t.literal, nil
+	}
+	v, err := t.eval(m.scope())
+	if err != nil {
+		return nil, &failure{ErrQuery, err}
+	}
+	return json.Marshal(v)
+}
+
 // given is the input of a branch.
 func (m *mover) given(st *State, index int) (json.RawMessage, error) {
+	if st.flow == nil {
+		return m.givenCEL(st, index)
+	}
 	if st.Type == Parallel {
 		_, parameters, err := m.effective(st)
 		if err != nil {
@@ -273,9 +305,33 @@ func (m *mover) given(st *State, index int) (json.RawMessage, error) {
 	return encode(selected)
 }
 
+func (m *mover) givenCEL(st *State, index int) (json.RawMessage, error) {
+	source := st.arguments
+	if st.Type == Map {
+		items, err := m.items(st)
+		if err != nil {
+			return nil, err
+		}
+		if source = st.selector; source == nil {
+			return encode(items[index])
+		}
+		outer := m.item
+		m.item = &item{index, items[index]}
+		defer func() { m.item = outer }()
+	}
+	if source != nil {
+		return m.computed(source)
+	}
+	input, err := m.data()
+	if err != nil {
+		return nil, err
+	}
+	return encode(input)
+}
+
 // concurrency is how many branches may be under way; 0: all.
 func (m *mover) concurrency(st *State) (int, error) {
-	if st.Type == Parallel || st.flow.concurrent == nil {
+	if st.flow == nil || st.flow.concurrent == nil {
 		return st.limits.concurrency, nil
 	}
 	return m.limit(st, st.flow.concurrent, "MaxConcurrencyPath")
@@ -298,6 +354,9 @@ func (m *mover) tolerates(st *State, f *Fork) (int, error) {
 	l := st.limits
 	if st.Type == Parallel || !l.tolerant {
 		return -1, nil
+	}
+	if st.flow == nil {
+		return max(l.count, int(l.percentage*float64(f.Total)/100)), nil
 	}
 	var err error
 	if st.flow.count != nil {

@@ -174,9 +174,6 @@ func (l *loader) state(key, n *yaml.Node) {
 	case !slices.Contains([]Type{Task, Pass, Wait, Choice, Succeed, Fail, Parallel, Map}, st.Type):
 		l.mistake(n, "state %q has the Type %q; there are Task, Choice, Pass, Wait, Parallel, Map, Succeed and Fail", st.Name, st.Type)
 		return
-	case st.forks() && l.query(n, l.language) == languageCEL:
-		l.mistake(n, "%s state %q: this version reads %s in the JSONPath language; write QueryLanguage: JSONPath in this state", st.Type, st.Name, st.Type)
-		return
 	case l.query(n, l.language) == languageCEL:
 		known = l.celFields(st, n)
 	default:
@@ -205,6 +202,9 @@ func (l *loader) celFields(st *State, n *yaml.Node) map[string]func(*yaml.Node) 
 	case Task:
 		add(flow)
 		add(l.task(st))
+	case Parallel, Map:
+		add(flow)
+		add(l.celFork(st))
 	case Pass:
 		add(flow)
 	case Wait:

@@ -9,12 +9,6 @@ func (l *loader) fork(st *State) map[string]func(*yaml.Node) {
 	if st.Type == Parallel {
 		return map[string]func(*yaml.Node){"Branches": l.list(func(n *yaml.Node) { l.branch(st, n) })}
 	}
-	tolerate := func(read func(*yaml.Node)) func(*yaml.Node) {
-		return func(n *yaml.Node) {
-			st.limits.tolerant = true
-			read(n)
-		}
-	}
 	return map[string]func(*yaml.Node){
 		"ItemProcessor":                  func(n *yaml.Node) { l.branch(st, n) },
 		"Iterator":                       func(n *yaml.Node) { l.branch(st, n) },
@@ -23,10 +17,37 @@ func (l *loader) fork(st *State) map[string]func(*yaml.Node) {
 		"Label":                          func(*yaml.Node) {},
 		"MaxConcurrency":                 l.whole(&st.limits.concurrency),
 		"MaxConcurrencyPath":             l.path("MaxConcurrencyPath", &st.flow.concurrent),
-		"ToleratedFailureCount":          tolerate(l.whole(&st.limits.count)),
-		"ToleratedFailureCountPath":      tolerate(l.path("ToleratedFailureCountPath", &st.flow.count)),
-		"ToleratedFailurePercentage":     tolerate(l.percentage(&st.limits.percentage)),
-		"ToleratedFailurePercentagePath": tolerate(l.path("ToleratedFailurePercentagePath", &st.flow.percentage)),
+		"ToleratedFailureCount":          l.tolerate(st, l.whole(&st.limits.count)),
+		"ToleratedFailureCountPath":      l.tolerate(st, l.path("ToleratedFailureCountPath", &st.flow.count)),
+		"ToleratedFailurePercentage":     l.tolerate(st, l.percentage(&st.limits.percentage)),
+		"ToleratedFailurePercentagePath": l.tolerate(st, l.path("ToleratedFailurePercentagePath", &st.flow.percentage)),
+	}
+}
+
+// celFork are those fields in the CEL language.
+func (l *loader) celFork(st *State) map[string]func(*yaml.Node) {
+	known := map[string]func(*yaml.Node){
+		"Retry": l.list(func(n *yaml.Node) { l.retrier(st, n) }),
+		"Catch": l.list(func(n *yaml.Node) { l.catcher(st, n) }),
+	}
+	if st.Type == Parallel {
+		known["Arguments"] = l.template(&st.arguments)
+		known["Branches"] = l.list(func(n *yaml.Node) { l.branch(st, n) })
+		return known
+	}
+	known["Items"], known["ItemSelector"] = l.template(&st.items), l.template(&st.selector)
+	known["ItemProcessor"] = func(n *yaml.Node) { l.branch(st, n) }
+	known["MaxConcurrency"] = l.whole(&st.limits.concurrency)
+	known["ToleratedFailureCount"] = l.tolerate(st, l.whole(&st.limits.count))
+	known["ToleratedFailurePercentage"] = l.tolerate(st, l.percentage(&st.limits.percentage))
+	return known
+}
+
+// tolerate notes that some items of a Map may fail.
+func (l *loader) tolerate(st *State, read func(*yaml.Node)) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		st.limits.tolerant = true
+		read(n)
 	}
 }
 

@@ -273,7 +273,7 @@ func TestLoadRefuses(t *testing.T) {
 		"JSONata":          {"QueryLanguage: JSONata\nStartAt: A\nStates: {A: {Type: Succeed}}", "line 1: QueryLanguage JSONata is not read; write QueryLanguage: CEL"},
 		"another language": {"QueryLanguage: SQL\nStartAt: A\nStates: {A: {Type: Succeed}}", "it must be JSONPath"},
 		"unknown field":    {"QueryLanguage: CEL\nStartAt: A\nStates:\n  A: {Type: Succeed, Nexxt: B}", "line 4: Succeed state \"A\" does not have a field \"Nexxt\""},
-		"unknown type":     {"QueryLanguage: CEL\nStartAt: A\nStates: {A: {Type: Parallel}}", "Parallel"},
+		"unknown type":     {"QueryLanguage: CEL\nStartAt: A\nStates: {A: {Type: Loop}}", "Loop"},
 		"dangling start":   {"QueryLanguage: CEL\nStartAt: B\nStates: {A: {Type: Succeed}}", "StartAt names"},
 		"dangling next":    {"QueryLanguage: CEL\nStartAt: A\nStates: {A: {Type: Pass, Next: B}}", "leads to \"B\""},
 		"unreachable":      {"QueryLanguage: CEL\nStartAt: A\nStates: {A: {Type: Succeed}, B: {Type: Succeed}}", "cannot be reached"},

@@ -56,6 +56,13 @@ func (s *scope) variables() (map[string]any, error) {
 	states := map[string]any{"context": map[string]any{
 		"State": map[string]any{"Name": s.m.place.State, "RetryCount": int64(max(s.m.place.Attempt-1, 0)), "EnteredTime": time.UnixMicro(s.m.place.Entered).UTC().Format(time.RFC3339Nano)},
 	}}
+	if s.m.item != nil {
+		item, err := s.m.item.decoded()
+		if err != nil {
+			return nil, err
+		}
+		states["context"].(map[string]any)["Map"] = item
+	}
 	for name, raw := range map[string]json.RawMessage{"input": s.input, "result": s.result, "errorOutput": s.failure} {
 		if err := put(states, name, raw); err != nil {
 			return nil, err
@@ -70,6 +77,16 @@ func (s *scope) variables() (map[string]any, error) {
 	}
 	s.values = values
 	return values, nil
+}
+
+// decoded is the item as expressions see it.
+func (i *item) decoded() (any, error) {
+	raw, err := encode(i.value)
+	if err != nil {
+		return nil, err
+	}
+	v, err := expr.Decode(raw)
+	return map[string]any{"Item": map[string]any{"Index": int64(i.index), "Value": v}}, err
 }
 
 func put(into map[string]any, name string, raw json.RawMessage) error {
