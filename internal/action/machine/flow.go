@@ -101,8 +101,9 @@ func (v *view) Root(root jsonpath.Root, name string) (any, bool, error) {
 		vars, err := v.m.variables()
 		found, ok := vars[name]
 		return found, ok, err
+	default:
+		return v.input, true, nil
 	}
-	return v.input, true, nil
 }
 
 // Draw gives random bytes that depend on the message, on how often it drew before, and on where the call stands: a Task that

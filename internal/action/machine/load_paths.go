@@ -41,6 +41,7 @@ func (l *loader) pathFields(st *State) map[string]func(*yaml.Node) {
 		})
 	case Choice:
 		add(map[string]func(*yaml.Node){"Default": l.text(&st.Default), "Assign": l.payloadField(&f.assign), "Choices": l.list(func(n *yaml.Node) { l.pathRule(st, n) })})
+	case Succeed:
 	case Fail:
 		return map[string]func(*yaml.Node){
 			"Error": l.literalField(&st.err), "ErrorPath": l.computedField("ErrorPath", &f.err),

@@ -18,8 +18,9 @@ func (r roots) Root(root Root, name string) (any, bool, error) {
 		return r.context, true, nil
 	case Variable:
 		return r.variable, name == "known", nil
+	default:
+		return r.input, true, nil
 	}
-	return r.input, true, nil
 }
 
 const shop = `{"store": {"book": [

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -147,12 +148,11 @@ func (d *decoder) digits() bool {
 	return d.at > from
 }
 
-func (d *decoder) take(any string) bool {
-	for i := range len(any) {
-		if d.at < len(d.text) && d.text[d.at] == any[i] {
-			d.at++
-			return true
-		}
+// take goes past one of the bytes when one comes next.
+func (d *decoder) take(bytes string) bool {
+	if d.at < len(d.text) && strings.IndexByte(bytes, d.text[d.at]) >= 0 {
+		d.at++
+		return true
 	}
 	return false
 }
