@@ -200,7 +200,7 @@ func (m *mover) pass(st *State) {
 		result = st.flow.result.constant
 	}
 	if err == nil {
-		err = m.conclude(st, result, st.flow.target, st.flow.assign, st.flow.output)
+		err = m.conclude(result, st.flow.target, st.flow.assign, st.flow.output)
 	}
 	m.onward(st, err, "passed")
 }
@@ -216,7 +216,7 @@ func (m *mover) answered(st *State, raw json.RawMessage, what string) {
 		result, err = st.flow.selector.eval(m.view(result, "selector"))
 	}
 	if err == nil {
-		err = m.conclude(st, result, st.flow.target, st.flow.assign, st.flow.output)
+		err = m.conclude(result, st.flow.target, st.flow.assign, st.flow.output)
 	}
 	m.onward(st, err, what)
 }
@@ -239,7 +239,7 @@ func (m *mover) passed(st *State, assign *payload) error {
 }
 
 // conclude computes a state's output and variables from its result and stores both.
-func (m *mover) conclude(st *State, result any, target selection, assign *payload, output selection) error {
+func (m *mover) conclude(result any, target selection, assign *payload, output selection) error {
 	input, err := m.data()
 	if err != nil {
 		return err

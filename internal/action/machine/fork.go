@@ -212,7 +212,7 @@ func (m *mover) join(st *State, f *Fork) {
 	}
 	m.place.Fork, m.drew = nil, true // branches may have drawn
 	if st.flow == nil {
-		m.leave(st, raw, "succeeded", "")
+		m.leave(st, raw, "succeeded")
 		return
 	}
 	m.answered(st, raw, "succeeded")

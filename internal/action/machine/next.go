@@ -81,7 +81,7 @@ func (m *mover) react(e Event) {
 	case e.Kind == Succeeded && st.flow != nil:
 		m.answered(st, e.Output, "succeeded")
 	case e.Kind == Succeeded:
-		m.leave(st, e.Output, "succeeded", "")
+		m.leave(st, e.Output, "succeeded")
 	case e.Kind == Failed:
 		m.theirs = true
 		m.failed(st, e.Error, e.Cause)
@@ -127,7 +127,7 @@ func (m *mover) fed(st *State) {
 		case st.flow != nil:
 			m.onward(st, m.passed(st, st.flow.assign), "waited")
 		default:
-			m.leave(st, nil, "waited", "")
+			m.leave(st, nil, "waited")
 		}
 	}
 }
@@ -173,7 +173,7 @@ func (m *mover) enter() {
 			m.pass(st)
 			return
 		}
-		m.leave(st, nil, "passed", "")
+		m.leave(st, nil, "passed")
 	case Choice:
 		m.choose(st)
 	case Wait:
@@ -218,7 +218,7 @@ func (m *mover) asked(st *State) (json.RawMessage, bool) {
 }
 
 // leave ends a state that went well: result is the action's answer, nil for states without one.
-func (m *mover) leave(st *State, result json.RawMessage, what, note string) {
+func (m *mover) leave(st *State, result json.RawMessage, what string) {
 	sc := m.scope()
 	sc.result = result
 	output := result
@@ -226,7 +226,7 @@ func (m *mover) leave(st *State, result json.RawMessage, what, note string) {
 		output = m.place.Input
 	}
 	if m.proceed(st, sc, st.assign, st.output, output) {
-		m.visit(st.Name, what, note)
+		m.visit(st.Name, what, "")
 		m.advance(st.Next, st.End)
 	}
 }

@@ -109,7 +109,7 @@ func (m *mover) told(st *State, literal *template, field string) (string, bool) 
 // caughtPath goes on where a Catch leads: its ResultPath puts the error into the state's input.
 func (m *mover) caughtPath(st *State, c *Catcher, name, cause string) {
 	output := map[string]any{"Error": name, "Cause": cause}
-	if err := m.conclude(st, output, c.target, c.paths, selection{}); err != nil {
+	if err := m.conclude(output, c.target, c.paths, selection{}); err != nil {
 		catching := *st // an error inside the Catch itself is not caught again
 		catching.Catch, catching.Retry = nil, nil
 		m.broken(&catching, err)

@@ -58,10 +58,11 @@ func (c *call) text(i int) (string, error) {
 	return s, nil
 }
 
-func (c *call) list(i int) ([]any, error) {
-	list, ok := c.arguments[i].([]any)
+// list takes the first argument.
+func (c *call) list() ([]any, error) {
+	list, ok := c.arguments[0].([]any)
 	if !ok {
-		return nil, fmt.Errorf("argument %d must be an array, and is a %s", i+1, value.Kind(c.arguments[i]))
+		return nil, fmt.Errorf("argument 1 must be an array, and is a %s", value.Kind(c.arguments[0]))
 	}
 	return list, c.cost.Spend(len(list))
 }
@@ -151,7 +152,7 @@ func (c *call) jsonToString() (any, error) {
 func (c *call) array() (any, error) { return c.arguments, nil }
 
 func (c *call) partition() (any, error) {
-	list, err := c.list(0)
+	list, err := c.list()
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +196,7 @@ func weight(v any) int {
 }
 
 func (c *call) contains() (any, error) {
-	list, err := c.list(0)
+	list, err := c.list()
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +236,7 @@ func (c *call) span() (any, error) {
 }
 
 func (c *call) item() (any, error) {
-	list, err := c.list(0)
+	list, err := c.list()
 	if err != nil {
 		return nil, err
 	}
@@ -250,12 +251,12 @@ func (c *call) item() (any, error) {
 }
 
 func (c *call) length() (any, error) {
-	list, err := c.list(0)
+	list, err := c.list()
 	return number(int64(len(list))), err
 }
 
 func (c *call) unique() (any, error) {
-	list, err := c.list(0)
+	list, err := c.list()
 	if err != nil {
 		return nil, err
 	}

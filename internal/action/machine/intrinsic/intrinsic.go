@@ -120,7 +120,7 @@ func (p *parser) call() (*Expr, error) {
 		return nil, errors.New("there is no parenthesis")
 	}
 	e := &Expr{name: strings.TrimRight(p.rest()[:open], " ")}
-	known := false
+	var known bool
 	if e.function, known = find(e.name); !known {
 		return nil, fmt.Errorf("there is no function %s", e.name)
 	}
