@@ -48,8 +48,6 @@ type options struct {
 	passphrase []byte // of the sealed keys, when the configuration names no key file
 	faults     *fault.Points
 	log        *slog.Logger
-	actions    []step.Action           // more of them, or others under the same name: benchmarks
-	workflows  map[string]string       // more definitions, by name
 	ended      func(*guarantee.Record) // called when a message has reached its end; may be nil
 	parked     func(message.ID)        // called when a message was parked; may be nil
 }
@@ -262,14 +260,17 @@ func (p *platform) policy() (*policy.Policy, error) {
 	return policy.Load(raw, p.config.Policy)
 }
 
-// actions are the shipped ones; those in the options replace or extend them.
 func (p *platform) actions(rules *policy.Policy) []step.Action {
 	chains, gate := p.chains(), step.NewGate(rules, p.clients, p.wallets, time.Now)
-	all := []step.Action{
-		step.Validate(p.wallets, chains), step.Authorize(gate, p.signer), step.Sign(gate, p.signer, chains), step.Send(chains, p.signer, p.options.faults),
-		step.Confirm(chains, p.signer, p.poll()), step.Record(), step.Archive(), step.Park(),
+	return shippedActions(p.wallets, gate, p.signer, chains, p.options.faults, p.poll())
+}
+
+// shippedActions are the actions of this program. Whoever asks for their names alone leaves out what they work on.
+func shippedActions(wallets step.Wallets, gate *step.Gate, keys step.Signer, chains step.Chains, faults *fault.Points, poll time.Duration) []step.Action {
+	return []step.Action{
+		step.Validate(wallets, chains), step.Authorize(gate, keys), step.Sign(gate, keys, chains), step.Send(chains, keys, faults),
+		step.Confirm(chains, keys, poll), step.Record(), step.Archive(), step.Park(),
 	}
-	return append(all, p.options.actions...)
 }
 
 // poll is how often a transaction is looked up until it is confirmed.
@@ -284,15 +285,7 @@ func (p *platform) loadWorkflows(ctx context.Context) error {
 	if p.config.Workflows != "" {
 		return p.library.LoadAll(ctx, os.DirFS(p.config.Workflows))
 	}
-	if err := p.library.LoadAll(ctx, workflows.FS()); err != nil {
-		return err
-	}
-	for name, source := range p.options.workflows {
-		if err := p.library.Add(ctx, name, []byte(source)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.library.LoadAll(ctx, workflows.FS())
 }
 
 func (p *platform) domain(chainID string) (message.Domain, error) {

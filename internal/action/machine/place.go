@@ -23,7 +23,7 @@ type Place struct {
 	Format  int             `json:"v"`           // of this encoding: 1
 	State   string          `json:"s"`           //
 	Phase   Phase           `json:"p,omitempty"` //
-	Input   json.RawMessage `json:"i,omitempty"` // the state's input; absent means the message's body
+	Input   json.RawMessage `json:"i,omitempty"` // the state's input; absent before a state has given one: JSONPath then takes the message's body
 	Attempt int             `json:"a,omitempty"` // of the Task: 1 at first
 	Spent   []int           `json:"n,omitempty"` // retries spent, by retrier
 	Entered int64           `json:"e,omitempty"` // Unix microseconds: when the attempt began, for its timeout
