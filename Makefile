@@ -6,6 +6,12 @@ SHELL := bash
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
+# Real nodes for tests: internal/chain/evm/nodes names the same versions.
+GETH_VERSION := 1.17.8
+ANVIL_VERSION := 1.7.1
+GETH := bin/geth-$(GETH_VERSION)
+ANVIL := bin/anvil-$(ANVIL_VERSION)
+
 # The packages whose code runs concurrently: what the race detector is for.
 RACE := ./internal/lifecycle/... ./internal/telemetry/... ./internal/event/... ./internal/guarantee/... ./internal/reference/... \
 	./internal/action/... ./internal/custody/... ./internal/backend/... ./internal/server/...
@@ -29,6 +35,24 @@ demo: ## Run one transfer from the signed message to the mined transaction, and 
 .PHONY: test
 test: ## Run all tests, the short crash run included
 	go test -timeout 15m ./...
+
+.PHONY: nodes
+nodes: $(GETH) $(ANVIL) ## Install the real nodes for test-nodes into ./bin: builds geth, takes anvil from npm (needs Node)
+
+$(GETH):
+	@mkdir -p bin/geth-install
+	GOBIN="$(CURDIR)/bin/geth-install" go install github.com/ethereum/go-ethereum/cmd/geth@v$(GETH_VERSION)
+	mv bin/geth-install/geth $@
+	rmdir bin/geth-install
+
+$(ANVIL): internal/chain/evm/nodes/package-lock.json
+	@mkdir -p bin
+	cd internal/chain/evm/nodes && npm ci --ignore-scripts --silent
+	cp internal/chain/evm/nodes/node_modules/@foundry-rs/anvil-*/bin/anvil $@
+
+.PHONY: test-nodes
+test-nodes: nodes ## Run the tests against real nodes, which are processes of their own
+	go test -tags nodes -timeout 10m ./internal/chain/evm/...
 
 .PHONY: test-race
 test-race: ## Run the tests of what is concurrent under the race detector (needs a C compiler)
