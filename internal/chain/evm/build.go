@@ -44,6 +44,9 @@ func (n *Network) Build(ctx context.Context, calls []chain.Call) ([]chain.Unsign
 		}
 		elems, index = append(elems, request(&gas[i], "eth_estimateGas", args, "latest")), append(index, i)
 	}
+	coin := newCoin(calls, errs)
+	elems = append(elems, coin.requests...)
+	coin.requests = elems[len(index):]
 	if err := n.batch(ctx, elems); err != nil {
 		return txs, fill(errs, err)
 	}
@@ -52,7 +55,10 @@ func (n *Network) Build(ctx context.Context, calls []chain.Call) ([]chain.Unsign
 			errs[i] = n.refusal(elems[at].Error, fmt.Sprintf("the call from %s to %s", calls[i].From, calls[i].To))
 			continue
 		}
-		txs[i] = n.unsigned(calls[i], uint64(gas[i]), fee, tip)
+		tx := n.unsigned(calls[i], uint64(gas[i]), fee, tip)
+		if errs[i] = n.affordable(tx, coin); errs[i] == nil {
+			txs[i] = tx
+		}
 	}
 	return txs, errs
 }
