@@ -35,6 +35,7 @@ const (
 type Program struct {
 	source  string
 	program cel.Program
+	reads   map[string]*reading // by variable
 }
 
 // Error says where an expression cannot be compiled, and why. Line and Column count from 1.
@@ -101,7 +102,7 @@ func (e *Env) Compile(src string) (p *Program, err error) {
 	if err != nil {
 		return nil, &Error{Line: 1, Column: 1, Message: err.Error()}
 	}
-	return &Program{source: src, program: program}, nil
+	return &Program{source: src, program: program, reads: readings(ast.NativeRep().Expr())}, nil
 }
 
 func firstIssue(issues *cel.Issues) error {

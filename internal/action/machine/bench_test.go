@@ -54,18 +54,26 @@ States:
 	}
 }
 
-// BenchmarkLoad loads a definition of 50 states.
-func BenchmarkLoad(b *testing.B) {
-	var states strings.Builder
-	for i := range 25 {
-		fmt.Fprintf(&states, `"C%d": {"Type": "Choice", "Choices": [{"And": [{"Variable": "$.a[%d].b", "NumericEquals": %d}, {"Variable": "$.t", "IsString": true}], "Next": "P%d"}], "Default": "P%d"},`, i, i, i, i, i)
-		fmt.Fprintf(&states, `"P%d": {"Type": "Pass", "Parameters": {"x.$": "States.Format('{} of {}', $.a, $.b[0].c)", "list": [1, 2, {"y.$": "$.y"}]}, "ResultPath": "$.p", "Next": "C%d"},`, i, i+1)
-	}
-	source := []byte(`{"StartAt": "C0", "States": {` + states.String() + `"C25": {"Type": "Succeed"}}}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Load("bench.v1", source, actions); err != nil {
-			b.Fatal(err)
-		}
+// BenchmarkLoadByLanguage loads a definition of 50 states, half of them a Choice and half a Pass that computes.
+func BenchmarkLoadByLanguage(b *testing.B) {
+	for language, state := range map[string]string{
+		"JSONPath": `"C%[1]d": {"Type": "Choice", "Choices": [{"And": [{"Variable": "$.a[%[1]d].b", "NumericEquals": %[1]d}, {"Variable": "$.t", "IsString": true}], "Next": "P%[1]d"}], "Default": "P%[1]d"},
+			"P%[1]d": {"Type": "Pass", "Parameters": {"x.$": "States.Format('{} of {}', $.a, $.b[0].c)", "list": [1, 2, {"y.$": "$.y"}]}, "ResultPath": "$.p", "Next": "C%[2]d"},`,
+		"CEL": `"C%[1]d": {"Type": "Choice", "Choices": [{"Condition": "{%% states.input.a[%[1]d].b == %[1]d && type(states.input.t) == string %%}", "Next": "P%[1]d"}], "Default": "P%[1]d"},
+			"P%[1]d": {"Type": "Pass", "Output": {"x": "{%% states.input.a + ' of ' + states.input.b[0].c %%}", "list": [1, 2, {"y": "{%% states.input.y %%}"}]}, "Next": "C%[2]d"},`,
+	} {
+		b.Run(language, func(b *testing.B) {
+			var states strings.Builder
+			for i := range 25 {
+				fmt.Fprintf(&states, state, i, i+1)
+			}
+			source := []byte(`{"QueryLanguage": "` + language + `", "StartAt": "C0", "States": {` + states.String() + `"C25": {"Type": "Succeed"}}}`)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Load("bench.v1", source, actions); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -242,11 +242,7 @@ func (m *mover) selected(st *State) (any, error) {
 	case err != nil:
 		return nil, err
 	case st.flow == nil && st.items != nil:
-		raw, err := m.computed(st.items)
-		if err != nil {
-			return nil, err
-		}
-		return value.Decode(raw)
+		return m.made(st.items)
 	case st.flow == nil:
 		return input, nil
 	}
@@ -257,16 +253,13 @@ func (m *mover) selected(st *State) (any, error) {
 	return st.flow.items.Get(v, &v.cost)
 }
 
-// computed is what a template of the CEL language gives.
-func (m *mover) computed(t *template) (json.RawMessage, error) {
-	if t.literal != nil {
-		return t.literal, nil
-	}
+// made is what a template of the CEL language gives.
+func (m *mover) made(t *template) (any, error) {
 	v, err := t.eval(m.scope())
 	if err != nil {
 		return nil, &failure{ErrQuery, err}
 	}
-	return json.Marshal(v)
+	return v, nil
 }
 
 // given is the input of a branch.
@@ -320,7 +313,11 @@ func (m *mover) givenCEL(st *State, index int) (json.RawMessage, error) {
 		defer func() { m.item = outer }()
 	}
 	if source != nil {
-		return m.computed(source)
+		v, err := m.made(source)
+		if err != nil {
+			return nil, err
+		}
+		return encode(v)
 	}
 	input, err := m.data()
 	if err != nil {

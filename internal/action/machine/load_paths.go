@@ -93,11 +93,12 @@ func (l *loader) payloadField(into **payload) func(*yaml.Node) {
 // literalField reads a value in which nothing is computed.
 func (l *loader) literalField(into **template) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		raw, err := encode(l.constant(n))
+		v := l.constant(n)
+		raw, err := encode(v)
 		if err != nil {
 			l.mistake(n, "%v", err)
 		}
-		*into = &template{line: n.Line, literal: raw}
+		*into = &template{line: n.Line, literal: raw, value: v}
 	}
 }
 

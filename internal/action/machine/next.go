@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -53,13 +54,19 @@ type mover struct {
 	value any   // the state's input, when known
 	known bool  //
 	vars  map[string]any
-	drew  bool // the state has drawn random values
-	seen  view // the evaluation under way
+	drew  bool  // the state has drawn random values
+	seen  view  // the evaluation under way, in JSONPath
+	sight scope // and in CEL
+
+	values, stateValues map[string]any // what expressions of CEL see
 
 	theirs bool // the error is what a Task came to
 }
 
 func (m *mover) visit(state, what, note string) {
+	if m.visits == nil {
+		m.visits = make([]Visit, 0, 4)
+	}
 	m.visits = append(m.visits, Visit{State: m.prefix + state, What: what, Note: note})
 }
 
@@ -221,40 +228,73 @@ func (m *mover) asked(st *State) (json.RawMessage, bool) {
 func (m *mover) leave(st *State, result json.RawMessage, what string) {
 	sc := m.scope()
 	sc.result = result
-	output := result
-	if output == nil {
-		output = m.place.Input
-	}
-	if m.proceed(st, sc, st.assign, st.output, output) {
+	if m.proceed(st, sc, st.assign, st.output, result) {
 		m.visit(st.Name, what, "")
 		m.advance(st.Next, st.End)
 	}
 }
 
-// proceed evaluates Output and Assign, both seeing the ext from before, and stores them.
+// proceed evaluates Output and Assign, both seeing the ext from before, and stores them. Where there is no Output, otherwise
+// is it; where that is nil too, the state's input.
 func (m *mover) proceed(st *State, sc *scope, assign, output *template, otherwise json.RawMessage) bool {
-	out, ok := m.evaluate(st, output, sc)
+	var out any
+	var vars map[string]any
+	ok := true
+	raw, known := otherwise, false
+	if output != nil {
+		if out, ok = m.computed(st, output, sc); !ok {
+			return false
+		}
+		var err error
+		if raw, err = encode(out); err != nil {
+			m.unusable(st, err)
+			return false
+		}
+		known = true
+	}
+	if assign != nil {
+		if vars, ok = m.set(st, assign, sc); !ok {
+			return false
+		}
+	}
+	if len(raw) > MaxData {
+		m.failed(st, ErrDataLimit, fmt.Sprintf("the output of %s has %d bytes; %d are allowed", st.Name, len(raw), MaxData))
+		return false
+	}
+	if vars != nil {
+		ext, err := encode(vars)
+		if err != nil {
+			m.unusable(st, err)
+			return false
+		}
+		m.ext, m.vars = ext, vars
+	}
+	if raw != nil {
+		m.place.Input, m.value, m.known = raw, out, known
+	}
+	return true
+}
+
+// set gives the variables as an Assign leaves them.
+func (m *mover) set(st *State, assign *template, sc *scope) (map[string]any, bool) {
+	v, ok := m.computed(st, assign, sc)
 	if !ok {
-		return false
+		return nil, false
 	}
-	vars, ok := m.evaluate(st, assign, sc)
+	more, ok := v.(map[string]any)
 	if !ok {
-		return false
+		m.failed(st, ErrRuntime, "Assign did not give a JSON object")
+		return nil, false
 	}
-	if out == nil {
-		out = otherwise
-	}
-	if len(out) > MaxData {
-		m.failed(st, ErrDataLimit, fmt.Sprintf("the output of %s has %d bytes; %d are allowed", st.Name, len(out), MaxData))
-		return false
-	}
-	ext, err := merge(m.ext, vars)
+	before, err := m.variables()
 	if err != nil {
 		m.failed(st, ErrRuntime, err.Error())
-		return false
+		return nil, false
 	}
-	m.ext, m.place.Input, m.vars, m.known = ext, out, nil, false
-	return true
+	all := make(map[string]any, len(before)+len(more))
+	maps.Copy(all, before)
+	maps.Copy(all, more)
+	return all, true
 }
 
 func (m *mover) advance(next string, end bool) {
@@ -275,21 +315,22 @@ func (m *mover) choose(st *State) {
 		return
 	}
 	sc := m.scope()
-	for _, rule := range st.Choices {
-		value, ok := m.evaluate(st, rule.condition, sc)
+	for i := range st.Choices {
+		rule := &st.Choices[i]
+		v, ok := m.computed(st, rule.condition, sc)
 		if !ok {
 			return
 		}
-		switch string(value) {
-		case "true":
-			if m.proceed(st, sc, rule.assign, rule.output, m.place.Input) {
+		holds, ok := v.(bool)
+		if !ok {
+			m.failed(st, ErrQuery, fmt.Sprintf("a Condition of %s gave something other than true or false", st.Name))
+			return
+		}
+		if holds {
+			if m.proceed(st, sc, rule.assign, rule.output, nil) {
 				m.visit(st.Name, "chose", rule.Next)
 				m.advance(rule.Next, false)
 			}
-			return
-		case "false":
-		default:
-			m.failed(st, ErrQuery, fmt.Sprintf("a Condition of %s gave something other than true or false", st.Name))
 			return
 		}
 	}
@@ -297,7 +338,7 @@ func (m *mover) choose(st *State) {
 		m.failed(st, ErrNoChoice, fmt.Sprintf("no Condition of %s holds and it has no Default", st.Name))
 		return
 	}
-	if m.proceed(st, sc, st.assign, st.output, m.place.Input) {
+	if m.proceed(st, sc, st.assign, st.output, nil) {
 		m.visit(st.Name, "chose", st.Default)
 		m.advance(st.Default, false)
 	}

@@ -105,8 +105,13 @@ func (l *loader) value(n *yaml.Node) *template {
 		l.mistake(n, "YAML aliases are not allowed")
 		return t
 	}
-	if constant {
-		t.literal = l.literal(n)
+	if !constant {
+		return t
+	}
+	if raw := l.literal(n); raw != nil {
+		if err := t.constant(raw); err != nil {
+			l.mistake(n, "%v", err)
+		}
 	}
 	return t
 }

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -53,7 +54,12 @@ func (m *mover) unusable(st *State, err error) {
 		m.broken(st, err)
 		return
 	}
-	m.failed(st, ErrQuery, err.Error())
+	name := ErrQuery
+	var named *failure
+	if errors.As(err, &named) {
+		name = named.name
+	}
+	m.failed(st, name, err.Error())
 }
 
 // untilPath is the time for which a Wait waits that is told where to look.

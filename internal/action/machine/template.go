@@ -3,10 +3,10 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
+	"github.com/avalhq/aval/internal/action/machine/value"
 	"github.com/avalhq/aval/internal/expr"
 )
 
@@ -14,10 +14,18 @@ import (
 type template struct {
 	line    int
 	literal json.RawMessage // when nothing in it is an expression
+	value   any             // the literal, decoded
 	program *expr.Program   // when it is one expression
 	source  string
 	fields  map[string]*template
 	items   []*template
+}
+
+// constant makes of the template what is always raw.
+func (t *template) constant(raw json.RawMessage) (err error) {
+	t.literal = raw
+	t.value, err = value.Decode(raw)
+	return err
 }
 
 // variables are the names that expressions see.
@@ -38,65 +46,82 @@ func compile(env *expr.Env, text string, line int) (*template, error) {
 	return &template{line: line, program: program, source: strings.TrimSpace(inner)}, nil
 }
 
-// scope is what one evaluation sees; values are decoded when an expression asks first.
+// scope is what the evaluations of one state see; values are decoded when an expression that looks at them comes first.
 type scope struct {
 	m       *mover
-	input   json.RawMessage
 	result  json.RawMessage
 	failure json.RawMessage
-	values  map[string]any
+	made    [len(members)]bool
+	begun   bool
 }
 
-func (m *mover) scope() *scope { return &scope{m: m, input: m.place.Input} }
+// members of the variable states.
+var members = [...]string{"input", "result", "errorOutput", "context"}
 
-func (s *scope) variables() (map[string]any, error) {
-	if s.values != nil {
-		return s.values, nil
+// scope begins the evaluations of a state; those of the one before have ended.
+func (m *mover) scope() *scope {
+	m.sight = scope{m: m}
+	return &m.sight
+}
+
+// variables are what a program looks at.
+func (s *scope) variables(p *expr.Program) (map[string]any, error) {
+	m := s.m
+	if m.values == nil {
+		m.stateValues = make(map[string]any, len(members))
+		m.values = map[string]any{"states": m.stateValues, "message": m.env.Message}
 	}
-	states := map[string]any{"context": map[string]any{
-		"State": map[string]any{"Name": s.m.place.State, "RetryCount": int64(max(s.m.place.Attempt-1, 0)), "EnteredTime": time.UnixMicro(s.m.place.Entered).UTC().Format(time.RFC3339Nano)},
-	}}
-	if s.m.item != nil {
-		item, err := s.m.item.decoded()
+	if !s.begun {
+		s.begun = true
+		for _, name := range members {
+			m.stateValues[name] = nil
+		}
+	}
+	for i, name := range members {
+		if s.made[i] || !p.Reads("states", name) {
+			continue
+		}
+		v, err := s.member(name)
 		if err != nil {
 			return nil, err
 		}
-		states["context"].(map[string]any)["Map"] = item
+		s.made[i], m.stateValues[name] = true, v
 	}
-	for name, raw := range map[string]json.RawMessage{"input": s.input, "result": s.result, "errorOutput": s.failure} {
-		if err := put(states, name, raw); err != nil {
-			return nil, err
-		}
+	if !p.Reads("vars", "") {
+		return m.values, nil
 	}
-	values := map[string]any{"states": states, "message": s.m.env.Message()}
-	if err := put(values, "vars", s.m.ext); err != nil {
-		return nil, err
+	vars, err := m.variables()
+	if vars == nil {
+		vars = map[string]any{}
 	}
-	if values["vars"] == nil {
-		values["vars"] = map[string]any{}
-	}
-	s.values = values
-	return values, nil
+	m.values["vars"] = vars
+	return m.values, err
 }
 
-// decoded is the item as expressions see it.
-func (i *item) decoded() (any, error) {
-	raw, err := encode(i.value)
-	if err != nil {
-		return nil, err
+// member makes one member of states.
+func (s *scope) member(name string) (any, error) {
+	switch {
+	case name == "context":
+		return s.context(), nil
+	case name == "input" && s.m.place.Input != nil:
+		return s.m.data()
+	case name == "result" && s.result != nil:
+		return value.Decode(s.result)
+	case name == "errorOutput" && s.failure != nil:
+		return value.Decode(s.failure)
 	}
-	v, err := expr.Decode(raw)
-	return map[string]any{"Item": map[string]any{"Index": int64(i.index), "Value": v}}, err
+	return nil, nil
 }
 
-func put(into map[string]any, name string, raw json.RawMessage) error {
-	if len(raw) == 0 {
-		into[name] = nil
-		return nil
+// context is what states.context tells.
+func (s *scope) context() any {
+	context := map[string]any{"State": map[string]any{
+		"Name": s.m.place.State, "RetryCount": int64(max(s.m.place.Attempt-1, 0)), "EnteredTime": time.UnixMicro(s.m.place.Entered).UTC().Format(time.RFC3339Nano),
+	}}
+	if item := s.m.item; item != nil {
+		context["Map"] = map[string]any{"Item": map[string]any{"Index": int64(item.index), "Value": item.value}}
 	}
-	value, err := expr.Decode(raw)
-	into[name] = value
-	return err
+	return context
 }
 
 // evaluate gives the JSON of a template; nil for no template. An error fails the state and gives false.
@@ -107,75 +132,65 @@ func (m *mover) evaluate(st *State, t *template, sc *scope) (json.RawMessage, bo
 	if t.literal != nil {
 		return t.literal, true
 	}
-	value, err := t.eval(sc)
-	raw := json.RawMessage(nil)
-	if err == nil {
-		raw, err = json.Marshal(value)
-	}
-	if err != nil {
-		m.failed(st, ErrQuery, fmt.Sprintf("in state %s: %v", st.Name, err))
+	v, ok := m.computed(st, t, sc)
+	if !ok {
 		return nil, false
 	}
-	return raw, true
+	raw, err := encode(v)
+	if err != nil {
+		m.unusable(st, err)
+	}
+	return raw, err == nil
+}
+
+// computed gives the value of a template. An error fails the state and gives false.
+func (m *mover) computed(st *State, t *template, sc *scope) (any, bool) {
+	v, err := t.eval(sc)
+	if err != nil {
+		m.unusable(st, fmt.Errorf("in state %s: %w", st.Name, err))
+	}
+	return v, err == nil
 }
 
 func (t *template) eval(sc *scope) (any, error) {
 	switch {
+	case t.literal != nil:
+		return t.value, nil
 	case t.program != nil:
-		values, err := sc.variables()
+		values, err := sc.variables(t.program)
 		if err != nil {
 			return nil, err
 		}
-		value, err := t.program.Eval(values)
+		v, err := t.program.Eval(values)
 		if err != nil {
 			return nil, fmt.Errorf("the expression %q failed: %w", t.source, err)
 		}
-		return value, nil
+		return v, nil
 	case t.fields != nil:
 		object := make(map[string]any, len(t.fields))
 		for name, field := range t.fields {
-			value, err := field.eval(sc)
+			v, err := field.eval(sc)
 			if err != nil {
 				return nil, err
 			}
-			object[name] = value
+			object[name] = v
 		}
 		return object, nil
-	case t.items != nil:
-		list := make([]any, len(t.items))
-		for i, item := range t.items {
-			value, err := item.eval(sc)
-			if err != nil {
-				return nil, err
-			}
-			list[i] = value
-		}
-		return list, nil
 	}
-	return t.literal, nil
+	list := make([]any, len(t.items))
+	for i, item := range t.items {
+		v, err := item.eval(sc)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = v
+	}
+	return list, nil
 }
 
-// merge sets the variables of an Assign in the ext.
-func merge(ext, assigned json.RawMessage) (json.RawMessage, error) {
-	if assigned == nil {
-		return ext, nil
-	}
-	all, more := map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	if len(ext) > 0 {
-		if err := json.Unmarshal(ext, &all); err != nil {
-			return nil, fmt.Errorf("the ext of the message is not a JSON object: %w", err)
-		}
-	}
-	if err := json.Unmarshal(assigned, &more); err != nil {
-		return nil, fmt.Errorf("Assign did not give a JSON object: %w", err)
-	}
-	maps.Copy(all, more)
-	return json.Marshal(all)
-}
-
-func orInput(value, input json.RawMessage) json.RawMessage {
-	if value != nil {
-		return value
+func orInput(given, input json.RawMessage) json.RawMessage {
+	if given != nil {
+		return given
 	}
 	return input
 }

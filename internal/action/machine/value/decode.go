@@ -157,19 +157,21 @@ func (d *decoder) take(bytes string) bool {
 	return false
 }
 
+var errNumber = errors.New("a number is not written as JSON writes it")
+
 func (d *decoder) number() (any, error) {
-	from, bad := d.at, errors.New("a number is not written as JSON writes it")
+	from := d.at
 	d.take("-")
 	if !d.take("0") && !d.digits() {
-		return nil, bad
+		return nil, errNumber
 	}
 	if d.take(".") && !d.digits() {
-		return nil, bad
+		return nil, errNumber
 	}
 	if d.take("eE") {
 		d.take("+-")
 		if !d.digits() {
-			return nil, bad
+			return nil, errNumber
 		}
 	}
 	return json.Number(d.text[from:d.at]), nil
