@@ -18,6 +18,7 @@ RACE := ./internal/lifecycle/... ./internal/telemetry/... ./internal/event/... .
 
 KILLS    ?= 2000
 FUZZTIME ?= 20s
+FUZZCI   ?= 4s
 BENCH    ?= steps
 
 .PHONY: help
@@ -66,13 +67,17 @@ cover: ## Run all tests and show which code they reach
 	go tool cover -html=bin/cover.out -o bin/cover.html
 
 .PHONY: fuzz
-fuzz: ## Fuzz each target for FUZZTIME (default 20s)
+fuzz: ## Fuzz each target for FUZZTIME (default 20s; FUZZTIME=1h for a long run)
 	@git grep -lE '^func Fuzz' -- '*_test.go' | while read -r file; do \
 		sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file" | while read -r target; do \
 			echo "== $$(dirname "$$file") $$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "./$$(dirname "$$file")"; \
 		done; \
 	done
+
+.PHONY: fuzz-short
+fuzz-short: ## Fuzz each target for a few seconds, about a minute in all
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(FUZZCI)
 
 .PHONY: crash
 crash: ## Kill a process under load KILLS times (default 2000) and check that nothing is lost or doubled
