@@ -82,7 +82,7 @@ func startEdge(t *testing.T) *trial.Edge {
 	t.Cleanup(func() { _ = mirror.Close() })
 	g, r := sqlite.NewGuarantee(record), sqlite.NewReference(mirror)
 	return trial.Start(t, trial.Stores{
-		Guarantee: g, Source: g, Outbox: sqlite.NewOutbox(record), Reference: r, Repairs: r, Clients: sqlite.NewClients(record),
+		Guarantee: g, Workflows: g, Source: g, Outbox: sqlite.NewOutbox(record), Reference: r, Repairs: r, Clients: sqlite.NewClients(record),
 		Secrets: sqlite.NewSecrets(record), Wallets: sqlite.NewWallets(record), Keys: sqlite.NewKeys(record),
 	}, nil)
 }

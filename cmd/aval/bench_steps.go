@@ -91,7 +91,7 @@ func benchSteps(ctx context.Context, m *meter) (f figures, err error) {
 	if err := library.Add(ctx, "steps.v1", []byte(stepsSource())); err != nil {
 		return f, err
 	}
-	if b.start, err = library.Begin("steps.v1"); err != nil {
+	if b.start, err = library.Begin(ctx, "steps.v1", ""); err != nil {
 		return f, err
 	}
 	control := controller.New(b.store, sqlite.NewFeeder(record, time.Now), library, registry, controller.Config{Observe: controller.Observer{Ended: b.ended}})

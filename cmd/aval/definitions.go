@@ -18,6 +18,10 @@ type workflowCommands struct {
 	Lint workflowLint `cmd:"" help:"Check a workflow definition."`
 	Run  workflowRun  `cmd:"" help:"Run a workflow offline: nothing is done, and waiting takes no time."`
 	Test workflowTest `cmd:"" help:"Run a file of cases offline."`
+
+	Versions workflowVersions `cmd:"" help:"List the definitions that a running Aval keeps (operator)."`
+	Install  workflowInstall  `cmd:"" help:"Give a running Aval a definition; nothing begins with it yet (operator)."`
+	Alias    workflowAlias    `cmd:"" help:"Say which definitions new messages begin with, and in which proportion (operator)."`
 }
 
 // knownActions tells of the actions that a definition may name. They are asked for their names alone and never run.

@@ -135,12 +135,3 @@ type Snapshot struct {
 	Updated    time.Time
 	Attributes Attributes
 }
-
-// Definitions is the port to the workflow definitions that messages are pinned to: immutable, named by "name@hash".
-// Durability, ordering and consistency are those of Store. Its conformance suite is guaranteetest.
-type Definitions interface {
-	// Put keeps a definition; the same reference again changes nothing.
-	Put(ctx context.Context, ref string, source []byte) error
-	// Definition reads one: workflow-unknown when it was never put.
-	Definition(ctx context.Context, ref string) ([]byte, error)
-}

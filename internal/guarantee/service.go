@@ -14,8 +14,8 @@ import (
 
 // Workflows is what Guarantee needs to know of workflows: where a message starts. It never looks inside.
 type Workflows interface {
-	// Begin gives the newest definition for a message type.
-	Begin(messageType string) (Start, error)
+	// Begin gives the start of the definition that new messages of a type begin with; the id chooses where there are several.
+	Begin(ctx context.Context, messageType string, id message.ID) (Start, error)
 	// Again gives the start of the definition that a message is pinned to, for one that stands at place: what it has begun
 	// stays known.
 	Again(ctx context.Context, ref string, place []byte) (Start, error)
@@ -90,7 +90,7 @@ func (s *Service) client(ctx context.Context, id string) (clients.Client, error)
 }
 
 func (s *Service) accept(ctx context.Context, v message.Verified) (Record, bool, error) {
-	start, err := s.Workflows.Begin(v.Type)
+	start, err := s.Workflows.Begin(ctx, v.Type, v.ID)
 	if err != nil {
 		return Record{}, false, err
 	}

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"net/http"
 
+	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/custody/key"
@@ -66,6 +67,13 @@ type Types interface {
 	Struct(name string) (string, []message.Field, error)
 }
 
+// Workflows keeps definitions and says which of them messages begin with; workflow.Library does.
+type Workflows interface {
+	Install(ctx context.Context, name string, source []byte) (workflow.Version, error)
+	Direct(ctx context.Context, a guarantee.Alias) error
+	Versions(ctx context.Context) ([]workflow.Version, error)
+}
+
 // Mender holds Reference to Guarantee; reference.Service does.
 type Mender interface {
 	Verify(ctx context.Context, repair bool) (reference.Report, error)
@@ -84,6 +92,7 @@ type Services struct {
 	Wallets     Wallets
 	Keys        Keys
 	Types       Types
+	Workflows   Workflows
 	Tokens      auth.Verifier
 	Alive       http.Handler // for /healthz; nil always says yes
 	Ready       http.Handler // for /readyz; nil says yes until the server stops

@@ -99,4 +99,5 @@ func (s *Server) routes() {
 	s.walletRoutes()
 	s.keyRoutes()
 	s.catalogRoutes()
+	s.workflowRoutes()
 }

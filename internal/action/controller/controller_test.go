@@ -125,7 +125,7 @@ func (e *engine) acceptFor(ref string) message.ID {
 	if err := e.store.Issue(e.t.Context(), []guarantee.Issued{{ID: id, Client: "cli_a", Expires: now.Add(time.Hour)}}); err != nil {
 		e.t.Fatal(err)
 	}
-	start, err := e.library.Begin("note.v1")
+	start, err := e.library.Begin(e.t.Context(), "note.v1", "")
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestI5AnEffectThatWasCutOffIsResumed(t *testing.T) {
 
 func start(t *testing.T, e *engine) guarantee.Start {
 	t.Helper()
-	s, err := e.library.Begin("note.v1")
+	s, err := e.library.Begin(e.t.Context(), "note.v1", "")
 	if err != nil {
 		t.Fatal(err)
 	}

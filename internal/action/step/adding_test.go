@@ -179,7 +179,7 @@ func accept(t *testing.T, store guarantee.Store, library *workflow.Library) {
 	t.Helper()
 	now := time.Now()
 	id := message.NewID()
-	start, err := library.Begin("note.v1")
+	start, err := library.Begin(t.Context(), "note.v1", "")
 	if err == nil {
 		err = store.Issue(t.Context(), []guarantee.Issued{{ID: id, Client: "cli_a", Expires: now.Add(time.Hour)}})
 	}

@@ -1,4 +1,5 @@
-// Package workflow is the library of definitions: the newest of each name, and every one that a message is pinned to.
+// Package workflow is the library of definitions: the newest of each name, every one that a message is pinned to, and the
+// aliases that say which of them new messages begin with.
 package workflow
 
 import (
@@ -8,9 +9,11 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -21,11 +24,16 @@ type Library struct {
 	mu      sync.RWMutex
 	newest  map[string]*machine.Definition // by name, which is the message type
 	pinned  map[string]*machine.Definition // by reference
+	aliases map[string]guarantee.Alias     // by name
+	asked   time.Time                      // when the aliases were read
 }
 
 // New makes an empty library.
 func New(store guarantee.Definitions, actions machine.Actions) *Library {
-	return &Library{store: store, actions: actions, newest: map[string]*machine.Definition{}, pinned: map[string]*machine.Definition{}}
+	return &Library{
+		store: store, actions: actions,
+		newest: map[string]*machine.Definition{}, pinned: map[string]*machine.Definition{}, aliases: map[string]guarantee.Alias{},
+	}
 }
 
 // LoadAll adds every *.yaml and *.json file in the root of files, named by the file's name.
@@ -50,30 +58,58 @@ func (l *Library) LoadAll(ctx context.Context, files fs.FS) error {
 	return nil
 }
 
-// Add loads, stores and makes a definition the newest of its name.
+// Add stores a definition and makes it the newest of its name.
 func (l *Library) Add(ctx context.Context, name string, source []byte) error {
-	def, err := machine.Load(name, source, l.actions)
+	def, err := l.keep(ctx, name, source)
 	if err != nil {
 		return err
 	}
-	if err := l.store.Put(ctx, def.Ref(), source); err != nil {
-		return fmt.Errorf("store the workflow %s: %w", def.Ref(), err)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.newest[name], l.pinned[def.Ref()] = def, def
+	l.newest[name] = def
 	return nil
 }
 
-// Begin gives the newest definition for a message type.
-func (l *Library) Begin(messageType string) (guarantee.Start, error) {
+// keep loads and stores a definition.
+func (l *Library) keep(ctx context.Context, name string, source []byte) (*machine.Definition, error) {
+	def, err := machine.Load(name, source, l.actions)
+	if err != nil {
+		return nil, problem.New(problem.Invalid, "workflow-invalid", "%w", err)
+	}
+	if err := l.store.Put(ctx, def.Ref(), source); err != nil {
+		return nil, fmt.Errorf("store the workflow %s: %w", def.Ref(), err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pinned[def.Ref()] = def
+	return def, nil
+}
+
+// Begin gives the definition that a message of the type begins with: the one that the type's alias directs this id to, or the
+// newest where there is no alias.
+func (l *Library) Begin(ctx context.Context, messageType string, id message.ID) (guarantee.Start, error) {
+	routes, err := l.routes(ctx, messageType)
+	if err != nil {
+		return guarantee.Start{}, err
+	}
+	if len(routes) > 0 {
+		def, err := l.Find(ctx, choose(routes, id))
+		if err != nil {
+			return guarantee.Start{}, err
+		}
+		return begin(def), nil
+	}
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	def := l.newest[messageType]
 	if def == nil {
 		return guarantee.Start{}, problem.New(problem.Invalid, "message-type-unknown", "there is no workflow for messages of type %q", messageType)
 	}
-	return guarantee.Start{Ref: def.Ref(), State: def.StartAt, Place: def.Start().Encode()}, nil
+	return begin(def), nil
+}
+
+func begin(def *machine.Definition) guarantee.Start {
+	return guarantee.Start{Ref: def.Ref(), State: def.StartAt, Place: def.Start().Encode()}
 }
 
 // Again gives the start of a pinned definition, for a message that stands at place.

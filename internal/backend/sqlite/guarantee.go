@@ -11,7 +11,6 @@ import (
 
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
-	"github.com/avalhq/aval/internal/problem"
 )
 
 // Guarantee serves guarantee.Store and guarantee.Definitions.
@@ -363,30 +362,6 @@ func readHistory(conn *sqlite.Conn, id message.ID) ([]byte, error) {
 		})
 	joined.WriteByte(']')
 	return joined.Bytes(), err
-}
-
-// Put keeps a definition.
-func (g *Guarantee) Put(ctx context.Context, ref string, source []byte) error {
-	return g.db.update(ctx, "guarantee.define", func(conn *sqlite.Conn) error {
-		return run(conn, "INSERT INTO definitions (ref, source) VALUES (?, ?) ON CONFLICT DO NOTHING", func(s *sqlite.Stmt) {
-			s.BindText(1, ref)
-			s.BindBytes(2, source)
-		}, nil)
-	})
-}
-
-// Definition reads a definition.
-func (g *Guarantee) Definition(ctx context.Context, ref string) (source []byte, err error) {
-	err = g.db.view(ctx, func(conn *sqlite.Conn) error {
-		found, err := queryRow(conn, "SELECT source FROM definitions WHERE ref = ?",
-			func(s *sqlite.Stmt) { s.BindText(1, ref) },
-			func(s *sqlite.Stmt) { source = blob(s, 0) })
-		if err == nil && !found {
-			err = problem.New(problem.NotFound, "workflow-unknown", "no workflow definition %q is stored", ref)
-		}
-		return err
-	})
-	return source, err
 }
 
 func micros(t time.Time) int64 { return t.UnixMicro() }

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"basic/ArchiveKeepsEverything":   archiveKeepsEverything,
 		"basic/ScanMeetsAll":             scanMeetsAll,
 		"basic/Definitions":              definitions,
+		"basic/Aliases":                  aliases,
 		"transactions/StaleIsRefused":    staleIsRefused,
 		"transactions/FinalIsFinal":      finalIsFinal,
 		"transactions/RefusedAlone":      refusedAlone,
@@ -252,20 +253,6 @@ func scanMeetsAll(t *testing.T, b Backend) {
 	}
 	if fmt.Sprint(seen) != fmt.Sprint(want) {
 		t.Errorf("scanned %v, want %v", seen, want)
-	}
-}
-
-func definitions(t *testing.T, b Backend) {
-	must(t, b.Definitions.Put(t.Context(), "note.v1@1", []byte("one")))
-	must(t, b.Definitions.Put(t.Context(), "note.v1@1", []byte("two")))
-	b = b.Reopen(t)
-	got, err := b.Definitions.Definition(t.Context(), "note.v1@1")
-	must(t, err)
-	if string(got) != "one" {
-		t.Errorf("a definition changed to %q", got)
-	}
-	if _, err := b.Definitions.Definition(t.Context(), "note.v1@2"); err == nil {
-		t.Error("a definition that was never put was found")
 	}
 }
 

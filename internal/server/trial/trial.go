@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/clients"
@@ -40,6 +41,7 @@ const Audience = "aval"
 // Stores are a backend's, all of them empty.
 type Stores struct {
 	Guarantee guarantee.Store
+	Workflows guarantee.Definitions
 	Source    reference.Source
 	Outbox    event.Outbox
 	Reference reference.Store
@@ -111,6 +113,10 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 	if err != nil {
 		return server.Services{}, err
 	}
+	library := workflow.New(e.Workflows, func(string) (effect, known bool) { return false, true })
+	if err := library.Add(tb.Context(), "note.v1", []byte(`{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}`)); err != nil {
+		return server.Services{}, err
+	}
 	hub := event.NewHub()
 	run(tb, hub.Run)
 	follower := &reference.Follower{Outbox: e.Outbox, Source: e.Source, Store: e.Reference, Repairs: e.Repairs, Hub: hub, Pace: time.Millisecond}
@@ -128,7 +134,7 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 	return server.Services{
 		Messages: front, Queries: read, Mender: read, Outbox: e.Outbox, Live: hub, Clients: e.Clients, Credentials: e.Issuer,
 		Wallets: wallet.NewService(e.Wallets, keyMaker{e.Keys}, map[string]wallet.Chain{Chain: {Network: rich{}}}, time.Now),
-		Keys:    keys{e.Keys}, Types: catalog, Issuer: e.Issuer.Handler(),
+		Keys:    keys{e.Keys}, Types: catalog, Workflows: library, Issuer: e.Issuer.Handler(),
 		Why: func(ctx context.Context, id message.ID) (guarantee.Why, error) {
 			rec, history, err := e.Guarantee.Get(ctx, id)
 			return guarantee.Explain(rec, history, time.Now()), err
@@ -190,7 +196,7 @@ func (e *Edge) Finish(ctx context.Context, id message.ID) error {
 // begin is where all messages of a trial begin.
 type begin struct{}
 
-func (begin) Begin(messageType string) (guarantee.Start, error) {
+func (begin) Begin(_ context.Context, messageType string, _ message.ID) (guarantee.Start, error) {
 	return guarantee.Start{Ref: messageType + "@trial", State: "Validate", Place: []byte("{}")}, nil
 }
 
