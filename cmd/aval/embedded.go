@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/avalhq/aval/internal/action/controller"
 	"github.com/avalhq/aval/internal/action/step"
@@ -64,6 +63,7 @@ type platform struct {
 	chainID  string // CAIP-2
 	dev      *devchain.Chain
 	network  *evm.Network
+	fees     chain.FeePolicies
 	record   *sqlite.DB
 	mirror   *sqlite.DB
 	store    *sqlite.Guarantee
@@ -152,24 +152,27 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 		}
 		url = p.dev.URL()
 	}
-	p.network, err = evm.Dial(ctx, evm.Config{URL: url, ChainID: p.config.Chain.ID, MaxFee: p.maxFee()})
+	fees := p.config.Chain.Fees
+	minTip, err := fees.MinTip.Wei()
+	if err != nil {
+		return err
+	}
+	p.network, err = evm.Dial(ctx, evm.Config{
+		URL: url, ChainID: p.config.Chain.ID, GasMargin: fees.GasMargin,
+		FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip,
+	})
 	if err != nil {
 		return err
 	}
 	p.closing(func() error { p.network.Close(); return nil })
+	if p.fees, err = feePolicies(p.config.Chain); err != nil {
+		return err
+	}
 	genesis, err := p.network.Genesis(ctx)
 	if err != nil {
 		return err
 	}
 	return p.install.meet(p.config.Data, genesis)
-}
-
-// maxFee is the configured limit in wei, nil for none.
-func (p *platform) maxFee() *big.Int {
-	if p.config.Chain.MaxFee == 0 {
-		return nil
-	}
-	return new(big.Int).Mul(new(big.Int).SetUint64(p.config.Chain.MaxFee), big.NewInt(params.GWei))
 }
 
 func (p *platform) openDevChain(ctx context.Context) (err error) {
@@ -221,12 +224,17 @@ func (p *platform) openCustody(ctx context.Context) error {
 }
 
 func (p *platform) chains() step.Chains {
-	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Confirmations: p.config.Chain.Confirmations}}
+	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Market: p.network, Fees: p.fees, Confirmations: p.config.Chain.Confirmations}}
 }
 
 func (p *platform) openEngine(ctx context.Context) (err error) {
 	if p.catalog, err = message.NewCatalog(schemas.FS()); err != nil {
 		return err
+	}
+	for name := range p.fees.Types {
+		if !slices.Contains(p.catalog.Types(), name) {
+			return problem.New(problem.Invalid, "config-invalid", "chain.fees.types names %q, and there is no such message type; there are %s", name, strings.Join(p.catalog.Types(), ", "))
+		}
 	}
 	rules, err := p.policy()
 	if err != nil {

@@ -15,18 +15,20 @@ type Call struct {
 	To    string
 	Value *big.Int // native coin; nil is 0
 	Data  []byte
+	Fees  FeePolicy // what it may cost
 }
 
 // Unsigned is a transaction that is complete but for nonce and signature. It is stored as JSON with the decision.
 type Unsigned struct {
-	Chain string   `json:"chain"`
-	From  string   `json:"from"`
-	To    string   `json:"to"`
-	Value *big.Int `json:"value"`
-	Data  []byte   `json:"data,omitempty"`
-	Gas   uint64   `json:"gas"`
-	Fee   *big.Int `json:"fee"` // most to pay per unit of gas
-	Tip   *big.Int `json:"tip"` // of that, for the block's builder
+	Chain  string   `json:"chain"`
+	From   string   `json:"from"`
+	To     string   `json:"to"`
+	Value  *big.Int `json:"value"`
+	Data   []byte   `json:"data,omitempty"`
+	Gas    uint64   `json:"gas"`
+	Fee    *big.Int `json:"fee"`              // most to pay per unit of gas
+	Tip    *big.Int `json:"tip"`              // of that, for the block's builder; null when Legacy
+	Legacy bool     `json:"legacy,omitempty"` // one gas price (Fee) and no tip
 }
 
 // Signed is a transaction ready to be sent: its bytes never change again (I13).
@@ -65,7 +67,8 @@ type Account struct {
 
 // Network is the port to a chain's nodes. Errors are problems: chain-unreachable (Unavailable, try again),
 // chain-busy (Unavailable: the sender's coin is spoken for by its waiting transactions), transaction-underpriced
-// (Unavailable: the same bytes may do later), fee-too-high (Unavailable: above the configured limit), chain-mismatch (the node
+// (Unavailable: the same bytes may do later), fee-too-high and fee-budget-exceeded (Unavailable: above a limit of the call's
+// FeePolicy), gas-above-limit (it needs more gas than a block has), chain-mismatch (the node
 // serves another chain), insufficient-funds, execution-reverted, transaction-refused (another transaction has the nonce, or the
 // node will never take it), token-unknown, address-invalid, hash-invalid, amount-invalid.
 // Durability, ordering and consistency are the chain's own. Batches are one round trip. Its suite is chaintest.
@@ -78,7 +81,7 @@ type Network interface {
 	Account(ctx context.Context, address string) (Account, error)
 	// Token reads an ERC-20 balance.
 	Token(ctx context.Context, contract, address string) (*big.Int, error)
-	// Build estimates gas and fees. One error a call, nil where it could be built.
+	// Build estimates gas and prices it by each call's FeePolicy. One error a call, nil where it could be built.
 	Build(ctx context.Context, calls []Call) ([]Unsigned, []error)
 	// Send broadcasts stored bytes. That the node has them already counts as sent. One error a transaction.
 	Send(ctx context.Context, raw [][]byte) []error

@@ -102,11 +102,57 @@ type Chain struct {
 	Confirmations uint64 `yaml:"confirmations"`
 
 	// The most that a transaction may offer for a unit of gas, in gwei. While the chain asks for more nothing is signed, and
-	// the messages concerned wait for an operator. 0: no limit.
+	// the messages concerned wait until it is cheaper or they expire. 0: no limit.
 	MaxFee uint64 `yaml:"max_fee"`
+
+	// How transactions are priced, and what they may cost.
+	Fees Fees `yaml:"fees"`
 
 	// The development chain; without effect when url is set.
 	Dev DevChain `yaml:"dev"`
+}
+
+// Fees configures the price of transactions. Amounts of coin are written with their unit: 30 gwei, 0.002 ether, 1000 wei.
+type Fees struct {
+	// The kind of transactions: eip1559 (a most for a unit of gas and a tip), legacy (one gas price, for chains without a base
+	// fee), or auto, which asks the chain.
+	Kind string `yaml:"kind"`
+
+	// From how many of the newest blocks the tips are taken.
+	Blocks uint64 `yaml:"blocks"`
+
+	// How often the base fee may double before a transaction is too cheap to be mined. Each doubling outlasts six full blocks.
+	// The room that is not needed is not paid, but the wallet must have it. Without effect on a legacy gas price.
+	Headroom uint `yaml:"headroom"`
+
+	// The least tip for a unit of gas, such as 1 gwei; on a chain without a base fee the least gas price. Empty: none.
+	MinTip Coin `yaml:"min_tip"`
+
+	// What is added to the estimate of a contract call's gas, in percent.
+	GasMargin uint64 `yaml:"gas_margin"`
+
+	// What holds for message types that are not in types.
+	Default FeeType `yaml:"default"`
+
+	// What holds for single message types, by name, as in types: {transfer.v1: {budget: 0.01 ether}}. What a type leaves
+	// out is as in default.
+	Types map[string]FeeType `yaml:"types"`
+}
+
+// FeeType configures what the transactions of a message type may cost, and how urgent they are.
+type FeeType struct {
+	// How urgent: the tip that this percentage of the newest blocks' transactions did not exceed, 1 to 99.
+	Percentile int `yaml:"percentile"`
+
+	// The most that a transaction may cost in gas, such as 0.01 ether. While it would cost more nothing is signed and the
+	// message waits; a waiting transaction is not raised above it. Empty: no limit.
+	Budget Coin `yaml:"budget"`
+
+	// How many blocks a transaction waits in vain before it is replaced by one that offers more.
+	Patience uint64 `yaml:"patience"`
+
+	// How long after its signature a transaction is raised at most. 0s: without end.
+	Deadline time.Duration `yaml:"deadline"`
 }
 
 // DevChain configures the chain inside this process.
@@ -158,7 +204,8 @@ func Default() Config {
 		Messages: Messages{IDExpiry: 24 * time.Hour},
 		Chain: Chain{
 			ID: 1337, Confirmations: 2,
-			Dev: DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
+			Fees: Fees{Kind: "auto", Blocks: 20, Headroom: 1, GasMargin: 20, Default: FeeType{Percentile: 50, Patience: 5}, Types: map[string]FeeType{}},
+			Dev:  DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
 		},
 		Custody:    Custody{KeyFile: "aval.kek"},
 		Controller: Controller{InFlight: 1024, Loops: 2},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,11 +21,11 @@ func TestParseKeepsDefaultsForWhatIsNotSaid(t *testing.T) {
 	}
 	want := config.Default()
 	want.Chain.Confirmations, want.Messages.IDExpiry = 12, 5*time.Second
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v", c)
 	}
 	for _, nothing := range []string{"", "\n  \n", "# a comment\n"} {
-		if c, err := config.Parse("aval.yaml", []byte(nothing)); err != nil || c != config.Default() {
+		if c, err := config.Parse("aval.yaml", []byte(nothing)); err != nil || !reflect.DeepEqual(c, config.Default()) {
 			t.Errorf("%q: %v", nothing, err)
 		}
 	}
@@ -68,7 +69,7 @@ func TestSetOverridesOneField(t *testing.T) {
 	}
 	want := config.Default()
 	want.Chain.Dev.BlockTime, want.Auth.DevIssuer, want.Data, want.Chain.ID = 250*time.Millisecond, false, "elsewhere", 5
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v", c)
 	}
 	for field, complaint := range map[string]string{"chain.confirmation": "did you mean chain.confirmations?", "chain": "group of fields", "chain.id": "cannot unmarshal"} {
@@ -77,40 +78,48 @@ func TestSetOverridesOneField(t *testing.T) {
 			t.Errorf("Set(%s): got %v", field, err)
 		}
 	}
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("a refused Set changed the configuration: %+v", c)
 	}
 }
 
 func TestValidateNamesFieldAndRemedy(t *testing.T) {
 	for want, breakIt := range map[string]func(*config.Config){
-		"data is empty":                         func(c *config.Config) { c.Data = "" },
-		"api.listen is \"8080\": set host:port": func(c *config.Config) { c.API.Listen = "8080" },
-		"api.max_body is 10":                    func(c *config.Config) { c.API.MaxBody = 10 },
-		"api.max_ids":                           func(c *config.Config) { c.API.MaxIDs = 0 },
-		"api.max_streams is 0":                  func(c *config.Config) { c.API.MaxStreams = 0 },
-		"api.max_client_streams is 0":           func(c *config.Config) { c.API.MaxClientStreams = 0 },
-		"api.timeout is 0s":                     func(c *config.Config) { c.API.Timeout = 0 },
-		"auth.issuer is empty":                  func(c *config.Config) { c.Auth.DevIssuer = false },
-		"auth.issuer is not a URL":              func(c *config.Config) { c.Auth.Issuer = "login.example" },
-		"auth.subject is empty":                 func(c *config.Config) { c.Auth.Subject = "" },
-		"auth.audience is empty":                func(c *config.Config) { c.Auth.Audience = "" },
-		"auth.dev_issuer is on while":           func(c *config.Config) { c.API.Listen = "0.0.0.0:8080" },
-		"messages.id_expiry":                    func(c *config.Config) { c.Messages.IDExpiry = 0 },
-		"chain.id is 0":                         func(c *config.Config) { c.Chain.ID = 0 },
-		"chain.confirmations is 0":              func(c *config.Config) { c.Chain.Confirmations = 0 },
-		"chain.url is not a URL":                func(c *config.Config) { c.Chain.URL = "ftp://node/secret-access-key" },
-		"chain.dev.port is 65536":               func(c *config.Config) { c.Chain.Dev.Port = 65536 },
-		"chain.dev.block_time is 0s":            func(c *config.Config) { c.Chain.Dev.BlockTime = 0 },
-		"both empty":                            func(c *config.Config) { c.Custody.KeyFile = "" },
-		"both set":                              func(c *config.Config) { c.Custody.Passphrase = "prompt" },
-		"lies in the data folder":               func(c *config.Config) { c.Custody.KeyFile = "./aval-data/keys/kek" },
-		"names a file in the data folder":       func(c *config.Config) { c.Custody = config.Custody{Passphrase: "file:aval-data/p"} },
-		"never the passphrase itself":           func(c *config.Config) { c.Custody = config.Custody{Passphrase: "secret-access-key"} },
-		"controller.loops is 0":                 func(c *config.Config) { c.Controller.Loops = 0 },
-		"controller.in_flight is 1":             func(c *config.Config) { c.Controller.InFlight = 1 },
-		"telemetry.log_level is \"loud\"":       func(c *config.Config) { c.Telemetry.LogLevel = "loud" },
-		"telemetry.otlp_endpoint":               func(c *config.Config) { c.Telemetry.OTLPEndpoint = "collector:4318" },
+		"data is empty":                            func(c *config.Config) { c.Data = "" },
+		"api.listen is \"8080\": set host:port":    func(c *config.Config) { c.API.Listen = "8080" },
+		"api.max_body is 10":                       func(c *config.Config) { c.API.MaxBody = 10 },
+		"api.max_ids":                              func(c *config.Config) { c.API.MaxIDs = 0 },
+		"api.max_streams is 0":                     func(c *config.Config) { c.API.MaxStreams = 0 },
+		"api.max_client_streams is 0":              func(c *config.Config) { c.API.MaxClientStreams = 0 },
+		"api.timeout is 0s":                        func(c *config.Config) { c.API.Timeout = 0 },
+		"auth.issuer is empty":                     func(c *config.Config) { c.Auth.DevIssuer = false },
+		"auth.issuer is not a URL":                 func(c *config.Config) { c.Auth.Issuer = "login.example" },
+		"auth.subject is empty":                    func(c *config.Config) { c.Auth.Subject = "" },
+		"auth.audience is empty":                   func(c *config.Config) { c.Auth.Audience = "" },
+		"auth.dev_issuer is on while":              func(c *config.Config) { c.API.Listen = "0.0.0.0:8080" },
+		"messages.id_expiry":                       func(c *config.Config) { c.Messages.IDExpiry = 0 },
+		"chain.id is 0":                            func(c *config.Config) { c.Chain.ID = 0 },
+		"chain.confirmations is 0":                 func(c *config.Config) { c.Chain.Confirmations = 0 },
+		"chain.url is not a URL":                   func(c *config.Config) { c.Chain.URL = "ftp://node/secret-access-key" },
+		"chain.fees.kind is \"fast\"":              func(c *config.Config) { c.Chain.Fees.Kind = "fast" },
+		"chain.fees.headroom is 9":                 func(c *config.Config) { c.Chain.Fees.Headroom = 9 },
+		"chain.fees.blocks is 0":                   func(c *config.Config) { c.Chain.Fees.Blocks = 0 },
+		"chain.fees.gas_margin is 0":               func(c *config.Config) { c.Chain.Fees.GasMargin = 0 },
+		"chain.fees.min_tip is \"1\": write":       func(c *config.Config) { c.Chain.Fees.MinTip = "1" },
+		"chain.fees.default.budget is \"0.5 wei\"": func(c *config.Config) { c.Chain.Fees.Default.Budget = "0.5 wei" },
+		"chain.fees.default.percentile is 0":       func(c *config.Config) { c.Chain.Fees.Default.Percentile = 0 },
+		"chain.fees.types.call.v1.percentile":      func(c *config.Config) { c.Chain.Fees.Types["call.v1"] = config.FeeType{Percentile: 100} },
+		"chain.dev.port is 65536":                  func(c *config.Config) { c.Chain.Dev.Port = 65536 },
+		"chain.dev.block_time is 0s":               func(c *config.Config) { c.Chain.Dev.BlockTime = 0 },
+		"both empty":                               func(c *config.Config) { c.Custody.KeyFile = "" },
+		"both set":                                 func(c *config.Config) { c.Custody.Passphrase = "prompt" },
+		"lies in the data folder":                  func(c *config.Config) { c.Custody.KeyFile = "./aval-data/keys/kek" },
+		"names a file in the data folder":          func(c *config.Config) { c.Custody = config.Custody{Passphrase: "file:aval-data/p"} },
+		"never the passphrase itself":              func(c *config.Config) { c.Custody = config.Custody{Passphrase: "secret-access-key"} },
+		"controller.loops is 0":                    func(c *config.Config) { c.Controller.Loops = 0 },
+		"controller.in_flight is 1":                func(c *config.Config) { c.Controller.InFlight = 1 },
+		"telemetry.log_level is \"loud\"":          func(c *config.Config) { c.Telemetry.LogLevel = "loud" },
+		"telemetry.otlp_endpoint":                  func(c *config.Config) { c.Telemetry.OTLPEndpoint = "collector:4318" },
 	} {
 		c := config.Default()
 		breakIt(&c)
@@ -182,6 +191,40 @@ func TestLoad(t *testing.T) {
 		}
 		if _, err := config.Load(path); problem.From(err).Code != code {
 			t.Errorf("%q gave %v", text, err)
+		}
+	}
+}
+
+func TestCoinsHaveAUnit(t *testing.T) {
+	for coin, want := range map[config.Coin]string{"30 gwei": "30000000000", "0.002 ether": "2000000000000000", "7 wei": "7", "0.000000001 gwei": "1"} {
+		if got, err := coin.Wei(); err != nil || got.String() != want {
+			t.Errorf("%s is %s wei (%v), not %s", coin, got, err, want)
+		}
+	}
+	if got, err := config.Coin("").Wei(); got != nil || err != nil {
+		t.Errorf("nothing is %s wei (%v)", got, err)
+	}
+	for _, coin := range []config.Coin{"30", "-1 gwei", "1e3 wei", "1/2 ether", "1.5 wei", "1 Ether", "1  gwei", " 1 gwei", "0.0000000000000000001 ether"} {
+		if got, err := coin.Wei(); err == nil {
+			t.Errorf("%q is %s wei", coin, got)
+		}
+	}
+}
+
+func TestFeesOfAMessageType(t *testing.T) {
+	c, err := config.Parse("aval.yaml", []byte("chain:\n  fees:\n    types:\n      transfer.v1: {budget: 0.01 ether, percentile: 90}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Chain.Fees.Types["transfer.v1"]; got != (config.FeeType{Percentile: 90, Budget: "0.01 ether"}) {
+		t.Errorf("got %+v", got)
+	}
+	for text, want := range map[string]string{
+		"chain: {fees: {types: {transfer.v1: {bugdet: 1 wei}}}}": "did you mean chain.fees.types.transfer.v1.budget?",
+		"chain: {fees: {types: fast}}":                           "line 1: chain.fees.types takes names with their fields",
+	} {
+		if _, err := config.Parse("aval.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v", text, err)
 		}
 	}
 }

@@ -83,6 +83,9 @@ func decode(c *Config, text []byte) error {
 
 // check walks a mapping beside the struct that it will be decoded into, and refuses what has no field there.
 func check(node *yaml.Node, into reflect.Type, path string) error {
+	if into.Kind() == reflect.Map {
+		return checkMap(node, into.Elem(), path)
+	}
 	if into.Kind() != reflect.Struct {
 		if node.Kind != yaml.ScalarNode {
 			return fmt.Errorf("line %d: %s takes one value", node.Line, path)
@@ -102,6 +105,19 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 			return fmt.Errorf("line %d: %s has no value; write one or remove the line", key.Line, join(path, key.Value))
 		}
 		if err := check(value, field.Type, join(path, key.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMap is check for a mapping whose keys are free.
+func checkMap(node *yaml.Node, into reflect.Type, path string) error {
+	if node.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: %s takes names with their fields, or {}", node.Line, path)
+	}
+	for i := 0; i < len(node.Content); i += 2 {
+		if err := check(node.Content[i+1], into, join(path, node.Content[i].Value)); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ func TestExampleIsTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c != config.Default() {
+	if !reflect.DeepEqual(c, config.Default()) {
 		t.Errorf("the example decodes to %+v", c)
 	}
 	if err := c.Validate(); err != nil {
@@ -94,6 +94,8 @@ func render(t *testing.T, docs map[string]string, v reflect.Value, indent string
 		switch {
 		case value == "":
 			value = `""`
+		case value == "map[]":
+			value = "{}"
 		case strings.HasSuffix(value, "h0m0s"):
 			value = strings.TrimSuffix(value, "0m0s")
 		}

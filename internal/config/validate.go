@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -76,6 +77,7 @@ func (v *violations) auth(c Auth, listen string) {
 func (v *violations) chain(c Chain) {
 	v.that(c.ID >= 1, "chain.id is 0: a transaction signed for it could be replayed on any chain (A10); set the chain's EIP-155 id")
 	v.that(c.Confirmations >= 1, "chain.confirmations is 0: a transaction would count as confirmed before it is in a block; set 1 or more")
+	v.fees(c.Fees)
 	if c.URL != "" {
 		if strings.Contains(string(c.URL), "://") {
 			v.link("chain.url", string(c.URL), "http", "https", "ws", "wss")
@@ -84,6 +86,32 @@ func (v *violations) chain(c Chain) {
 	}
 	v.that(c.Dev.Port >= 0 && c.Dev.Port <= 65535, "chain.dev.port is %d: set a port, or 0 for a free one", c.Dev.Port)
 	v.that(c.Dev.BlockTime > 0, "chain.dev.block_time is %s: set more than 0s, such as 100ms", c.Dev.BlockTime)
+}
+
+func (v *violations) fees(c Fees) {
+	kinds := []string{"auto", "eip1559", "legacy"}
+	v.that(slices.Contains(kinds, c.Kind), "chain.fees.kind is %q: set one of %s", c.Kind, strings.Join(kinds, ", "))
+	v.that(c.Blocks >= 1 && c.Blocks <= 1024, "chain.fees.blocks is %d: set 1 to 1024, such as 20", c.Blocks)
+	v.that(c.Headroom >= 1 && c.Headroom <= 8, "chain.fees.headroom is %d: set 1 to 8 doublings of the base fee", c.Headroom)
+	v.that(c.GasMargin >= 1 && c.GasMargin <= 1000, "chain.fees.gas_margin is %d: set 1 to 1000 percent, such as 20", c.GasMargin)
+	v.coin("chain.fees.min_tip", c.MinTip)
+	v.that(c.Default.Percentile != 0, "chain.fees.default.percentile is 0: set 1 to 99, such as 50")
+	v.feeType("chain.fees.default", c.Default)
+	for _, name := range slices.Sorted(maps.Keys(c.Types)) {
+		v.feeType("chain.fees.types."+name, c.Types[name])
+	}
+}
+
+func (v *violations) feeType(field string, c FeeType) {
+	v.that(c.Percentile >= 0 && c.Percentile <= 99, "%s.percentile is %d: set 1 to 99, such as 50", field, c.Percentile)
+	v.coin(field+".budget", c.Budget)
+	v.that(c.Deadline >= 0, "%s.deadline is %s: set 0s for none, or such as 1h", field, c.Deadline)
+}
+
+func (v *violations) coin(field string, c Coin) {
+	if _, err := c.Wei(); err != nil {
+		v.add("%s is %q: %w", field, string(c), err)
+	}
 }
 
 func (v *violations) custody(c Custody, data string) {

@@ -18,7 +18,9 @@ import (
 type Chain struct {
 	Network       chain.Network
 	Codec         chain.Codec
-	Confirmations uint64 // blocks that a transaction must be deep, its own included
+	Market        chain.Market      // asked for the price of replacements
+	Fees          chain.FeePolicies // what transactions may cost
+	Confirmations uint64            // blocks that a transaction must be deep, its own included
 }
 
 // Chains are the chains served, by CAIP-2 id.

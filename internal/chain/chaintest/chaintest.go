@@ -24,6 +24,7 @@ type Account interface {
 // Subject is what the suite tests, with what it needs from outside.
 type Subject struct {
 	Network chain.Network
+	Market  chain.Market
 	Codec   chain.Codec
 	// Head reads the newest block's number from the node itself, past the Network.
 	Head func(t *testing.T) uint64
@@ -53,6 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		"one failing call leaves the others of a batch alone":    mixed,
 		"a revert is told with its reason":                       reverts,
 		"another transaction with the same nonce is refused":     nonceUsed,
+		"a replacement is taken at a tenth more and no less":     replaces,
+		"a transaction with one gas price is mined":              legacy,
 		"another chain is refused":                               func(t *testing.T, s Subject) { wants(t, s.Mismatched(t), "chain-mismatch") },
 		"a node that is not there is unreachable":                func(t *testing.T, s Subject) { wants(t, s.Unreachable(t), "chain-unreachable") },
 		"a signature of another key is refused (A28)":            foreignSignature,

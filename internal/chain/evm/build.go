@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/big"
-	"sync"
-	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -22,48 +20,80 @@ type callArguments struct {
 	To    *common.Address `json:"to"`
 	Value *hexutil.Big    `json:"value,omitempty"`
 	Data  hexutil.Bytes   `json:"input,omitempty"`
+	Gas   *hexutil.Uint64 `json:"gas,omitempty"`
+	Price *hexutil.Big    `json:"gasPrice,omitempty"`
 	Fee   *hexutil.Big    `json:"maxFeePerGas,omitempty"`
 	Tip   *hexutil.Big    `json:"maxPriorityFeePerGas,omitempty"`
+}
+
+// estimate is a call on its way to a transaction.
+type estimate struct {
+	index int
+	quote chain.Quote
+	gas   hexutil.Uint64
 }
 
 // Build estimates gas and fees: one round trip, and one more every FeeAge. The estimate runs each call against the newest
 // block with the fee it will offer, so a sender who cannot pay for value and gas is refused here, before a nonce is spent.
 func (n *Network) Build(ctx context.Context, calls []chain.Call) ([]chain.Unsigned, []error) {
 	txs, errs := make([]chain.Unsigned, len(calls)), make([]error, len(calls))
-	fee, tip, err := n.currentFees(ctx)
-	if err != nil {
-		return txs, fill(errs, err)
-	}
-	gas := make([]hexutil.Uint64, len(calls))
-	elems, index := make([]rpc.BatchElem, 0, len(calls)), make([]int, 0, len(calls))
+	estimates := make([]estimate, 0, len(calls)) // not grown: the requests point into it
+	elems := make([]rpc.BatchElem, 0, len(calls))
 	for i, call := range calls {
-		args, err := estimateArguments(call, fee, tip)
+		quote, args, err := n.priced(ctx, call)
 		if err != nil {
 			errs[i] = err
 			continue
 		}
-		elems, index = append(elems, request(&gas[i], "eth_estimateGas", args, "latest")), append(index, i)
+		estimates = append(estimates, estimate{index: i, quote: quote})
+		elems = append(elems, request(&estimates[len(estimates)-1].gas, "eth_estimateGas", args, "latest"))
 	}
 	coin := newCoin(calls, errs)
 	elems = append(elems, coin.requests...)
-	coin.requests = elems[len(index):]
+	coin.requests = elems[len(estimates):]
 	if err := n.batch(ctx, elems); err != nil {
 		return txs, fill(errs, err)
 	}
-	for at, i := range index {
+	for at, e := range estimates {
+		call := calls[e.index]
 		if elems[at].Error != nil {
-			errs[i] = n.refusal(elems[at].Error, fmt.Sprintf("the call from %s to %s", calls[i].From, calls[i].To))
+			errs[e.index] = n.refusal(elems[at].Error, fmt.Sprintf("the call from %s to %s", call.From, call.To))
 			continue
 		}
-		tx := n.unsigned(calls[i], uint64(gas[i]), fee, tip)
-		if errs[i] = n.affordable(tx, coin); errs[i] == nil {
-			txs[i] = tx
+		tx, err := n.unsigned(call, uint64(e.gas), e.quote)
+		if err == nil {
+			err = n.affordable(tx, coin)
+		}
+		if errs[e.index] = err; err == nil {
+			txs[e.index] = tx
 		}
 	}
 	return txs, errs
 }
 
-func estimateArguments(call chain.Call, fee, tip *big.Int) (callArguments, error) {
+// priced is what to ask of the node about a call, at the price that it will offer.
+func (n *Network) priced(ctx context.Context, call chain.Call) (chain.Quote, callArguments, error) {
+	args, err := arguments(call)
+	if err != nil {
+		return chain.Quote{}, args, err
+	}
+	quote, err := n.Quote(ctx, call.Fees.Percentile)
+	if err != nil {
+		return quote, args, err
+	}
+	price, err := call.Fees.Offer(quote, 0) // the budget waits for the estimate
+	if err != nil {
+		return quote, args, err
+	}
+	if price.Legacy {
+		args.Price = (*hexutil.Big)(price.Fee)
+	} else {
+		args.Fee, args.Tip = (*hexutil.Big)(price.Fee), (*hexutil.Big)(price.Tip)
+	}
+	return quote, args, nil
+}
+
+func arguments(call chain.Call) (callArguments, error) {
 	from, err := parseAddress(call.From)
 	if err != nil {
 		return callArguments{}, err
@@ -76,71 +106,41 @@ func estimateArguments(call chain.Call, fee, tip *big.Int) (callArguments, error
 	if value.Sign() < 0 || value.BitLen() > 256 {
 		return callArguments{}, problem.New(problem.Unprocessable, "amount-invalid", "an amount is between 0 and 2^256-1 of the chain's smallest unit")
 	}
-	return callArguments{From: &from, To: &to, Value: (*hexutil.Big)(value), Data: call.Data, Fee: (*hexutil.Big)(fee), Tip: (*hexutil.Big)(tip)}, nil
+	return callArguments{From: &from, To: &to, Value: (*hexutil.Big)(value), Data: call.Data}, nil
 }
 
-// unsigned adds the margin where code runs: what it needs can change until it is mined. A plain transfer's gas cannot.
-func (n *Network) unsigned(call chain.Call, gas uint64, fee, tip *big.Int) chain.Unsigned {
-	if gas != params.TxGas || len(call.Data) > 0 {
-		gas += gas * n.config.GasMargin / 100
+func (n *Network) unsigned(call chain.Call, estimated uint64, quote chain.Quote) (chain.Unsigned, error) {
+	gas, err := n.gas(call, estimated, quote.GasLimit)
+	if err != nil {
+		return chain.Unsigned{}, err
 	}
-	return chain.Unsigned{
-		Chain: n.ID(), From: canonical(call.From), To: canonical(call.To), Value: new(big.Int).Set(orZero(call.Value)), Data: call.Data,
-		Gas: gas, Fee: fee, Tip: tip,
+	price, err := call.Fees.Offer(quote, gas)
+	if err != nil {
+		return chain.Unsigned{}, err
 	}
+	tx := chain.Unsigned{
+		Chain: n.ID(), From: canonical(call.From), To: canonical(call.To), Value: new(big.Int).Set(orZero(call.Value)), Data: call.Data, Gas: gas,
+	}
+	return tx.Priced(price), nil
 }
 
-// fees are the newest that the node told. They are shared by transactions and never changed in place.
-type fees struct {
-	mu       sync.Mutex
-	fee, tip *big.Int
-	until    time.Time
-}
-
-// currentFees asks for the base fee of the next block and the usual tip, at most once every FeeAge.
-func (n *Network) currentFees(ctx context.Context) (fee, tip *big.Int, err error) {
-	n.fees.mu.Lock()
-	defer n.fees.mu.Unlock()
-	if time.Now().Before(n.fees.until) {
-		return n.fees.fee, n.fees.tip, nil
+// gas adds the margin where code runs: what it needs can change until it is mined. A plain transfer's gas cannot. The margin
+// ends at what one transaction may use: the block's limit, and 2^24 on chains with EIP-7825.
+func (n *Network) gas(call chain.Call, estimated, blockLimit uint64) (uint64, error) {
+	if blockLimit > 0 && estimated > blockLimit {
+		return 0, problem.New(problem.Unprocessable, "gas-above-limit",
+			"the call from %s to %s needs %d units of gas, and a block of %s has %d: divide the call into smaller ones", call.From, call.To, estimated, n.ID(), blockLimit)
 	}
-	if fee, tip, err = n.askFees(ctx); err != nil {
-		return nil, nil, err
+	if estimated == params.TxGas && len(call.Data) == 0 {
+		return estimated, nil
 	}
-	n.fees.fee, n.fees.tip, n.fees.until = fee, tip, time.Now().Add(n.config.FeeAge)
-	return fee, tip, nil
-}
-
-func (n *Network) askFees(ctx context.Context) (fee, tip *big.Int, err error) {
-	var history struct {
-		BaseFees []*hexutil.Big `json:"baseFeePerGas"`
+	gas := estimated + estimated*n.config.GasMargin/100
+	for _, limit := range []uint64{blockLimit, params.MaxTxGas} {
+		if limit >= estimated && gas > limit && limit > 0 {
+			gas = limit
+		}
 	}
-	var suggested hexutil.Big
-	if err := n.read(ctx, []rpc.BatchElem{
-		request(&history, "eth_feeHistory", hexutil.Uint64(1), "latest", []float64{}),
-		request(&suggested, "eth_maxPriorityFeePerGas"),
-	}); err != nil {
-		return nil, nil, err
-	}
-	if len(history.BaseFees) == 0 || history.BaseFees[len(history.BaseFees)-1] == nil {
-		return nil, nil, problem.New(problem.Unprocessable, "chain-unsupported", "%s has no base fee (EIP-1559): Aval sends no other kind of transaction", n.ID())
-	}
-	base := history.BaseFees[len(history.BaseFees)-1].ToInt() // of the next block
-	tip = suggested.ToInt()
-	fee = new(big.Int).Mul(base, new(big.Int).SetUint64(n.config.FeeMultiplier))
-	fee.Add(fee, tip)
-	if n.config.MaxFee != nil && fee.Cmp(n.config.MaxFee) > 0 {
-		return nil, nil, problem.New(problem.Unavailable, "fee-too-high",
-			"%s asks for up to %s wei per unit of gas, more than the limit of %s: wait until it is cheaper, or raise the limit", n.ID(), fee, n.config.MaxFee)
-	}
-	return fee, tip, nil
-}
-
-// forgetFees makes the next Build ask again.
-func (n *Network) forgetFees() {
-	n.fees.mu.Lock()
-	defer n.fees.mu.Unlock()
-	n.fees.until = time.Time{}
+	return gas, nil
 }
 
 func fill(errs []error, err error) []error {

@@ -100,6 +100,12 @@ func (c *Codec) transaction(tx chain.Unsigned, nonce uint64) (*types.Transaction
 	if tx.Gas == 0 || fee.Sign() == 0 || tip.Cmp(fee) > 0 {
 		return nil, transactionInvalid("has no gas, no fee, or a tip above its fee: build it again")
 	}
+	if tx.Legacy {
+		if tip.Sign() != 0 {
+			return nil, transactionInvalid("has one gas price and a tip beside it: build it again")
+		}
+		return types.NewTx(&types.LegacyTx{Nonce: nonce, To: &to, Value: value, Data: tx.Data, Gas: tx.Gas, GasPrice: fee}), nil
+	}
 	return types.NewTx(&types.DynamicFeeTx{
 		ChainID: new(big.Int).SetUint64(c.chainID), Nonce: nonce, To: &to, Value: value, Data: tx.Data,
 		Gas: tx.Gas, GasFeeCap: fee, GasTipCap: tip,
@@ -117,32 +123,45 @@ type Decoded struct {
 	Hash  string
 }
 
-// Decode reads signed bytes. Whatever Aval would not have made is refused: other kinds than EIP-1559, no or another chain id
-// (A9), an authorisation list (A10), a contract creation, a high s (A3).
+// Decode reads signed bytes. Whatever Aval would not have made is refused: no or another chain id (A9, A10), an authorisation
+// list (A10), blobs, an access list, a contract creation, a high s (A3).
 func (c *Codec) Decode(raw []byte) (Decoded, error) {
 	var tx types.Transaction
 	if err := tx.UnmarshalBinary(raw); err != nil {
 		return Decoded{}, transactionInvalid("cannot be decoded: %w", err)
 	}
-	switch {
-	case tx.Type() != types.DynamicFeeTxType:
-		return Decoded{}, transactionInvalid("is of type %d: EIP-1559 (type 2) is the only one that Aval sends", tx.Type())
-	case tx.ChainId().Cmp(new(big.Int).SetUint64(c.chainID)) != 0:
-		return Decoded{}, transactionInvalid("is for chain id %s and not for %d", tx.ChainId(), c.chainID)
-	case tx.To() == nil:
-		return Decoded{}, transactionInvalid("creates a contract")
-	case len(tx.AccessList()) > 0:
-		return Decoded{}, transactionInvalid("has an access list, which Aval does not make")
+	if err := c.ours(&tx); err != nil {
+		return Decoded{}, err
 	}
 	from, err := types.Sender(c.signer, &tx)
 	if err != nil {
 		return Decoded{}, signatureInvalid("recovers to no address: %w", err)
 	}
-	return Decoded{
-		Tx: chain.Unsigned{
-			Chain: c.ID(), From: from.Hex(), To: tx.To().Hex(), Value: tx.Value(), Data: tx.Data(),
-			Gas: tx.Gas(), Fee: tx.GasFeeCap(), Tip: tx.GasTipCap(),
-		},
-		Nonce: tx.Nonce(), Hash: tx.Hash().Hex(),
-	}, nil
+	price := chain.Price{Fee: tx.GasFeeCap(), Tip: tx.GasTipCap()}
+	if tx.Type() == types.LegacyTxType {
+		price = chain.Price{Fee: tx.GasPrice(), Legacy: true}
+	}
+	inner := chain.Unsigned{Chain: c.ID(), From: from.Hex(), To: tx.To().Hex(), Value: tx.Value(), Data: tx.Data(), Gas: tx.Gas()}
+	return Decoded{Tx: inner.Priced(price), Nonce: tx.Nonce(), Hash: tx.Hash().Hex()}, nil
+}
+
+// ours refuses what Aval does not make.
+func (c *Codec) ours(tx *types.Transaction) error {
+	switch {
+	case tx.Type() == types.SetCodeTxType:
+		return transactionInvalid("has an EIP-7702 authorization list (type 4), which hands the account over to a contract: Aval never signs or sends one")
+	case tx.Type() == types.BlobTxType:
+		return transactionInvalid("carries blobs (EIP-4844, type 3): Aval sends types 0 and 2 only; publish blobs by another program")
+	case tx.Type() == types.AccessListTxType || len(tx.AccessList()) > 0:
+		return transactionInvalid("has an access list (EIP-2930): Aval sends types 0 and 2 without one; send it without the list")
+	case tx.Type() != types.LegacyTxType && tx.Type() != types.DynamicFeeTxType:
+		return transactionInvalid("is of type %d: Aval sends types 0 and 2 only", tx.Type())
+	case !tx.Protected():
+		return transactionInvalid("has no replay protection (EIP-155): anybody could send it on any chain")
+	case tx.ChainId().Cmp(new(big.Int).SetUint64(c.chainID)) != 0:
+		return transactionInvalid("is for chain id %s and not for %d", tx.ChainId(), c.chainID)
+	case tx.To() == nil:
+		return transactionInvalid("creates a contract")
+	}
+	return nil
 }

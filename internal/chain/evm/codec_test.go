@@ -117,16 +117,19 @@ func drawTransaction(t *rapid.T, codec *evm.Codec, by account) chain.Unsigned {
 	if fee.Sign() == 0 {
 		fee = big.NewInt(1)
 	}
-	to := rapid.SampledFrom(checksummed).Draw(t, "to")
+	to, legacy := rapid.SampledFrom(checksummed).Draw(t, "to"), rapid.Bool().Draw(t, "legacy")
+	if legacy {
+		tip = nil
+	}
 	return chain.Unsigned{
 		Chain: codec.ID(), From: by.Address(), To: to, Value: amount("value"), Data: rapid.SliceOf(rapid.Byte()).Draw(t, "data"),
-		Gas: rapid.Uint64Range(1, 1<<60).Draw(t, "gas"), Fee: fee, Tip: tip,
+		Gas: rapid.Uint64Range(1, 1<<60).Draw(t, "gas"), Fee: fee, Tip: tip, Legacy: legacy,
 	}
 }
 
 func same(a, b chain.Unsigned) bool {
 	return a.Chain == b.Chain && a.From == b.From && a.To == b.To && a.Value.Cmp(b.Value) == 0 && bytes.Equal(a.Data, b.Data) &&
-		a.Gas == b.Gas && a.Fee.Cmp(b.Fee) == 0 && a.Tip.Cmp(b.Tip) == 0
+		a.Gas == b.Gas && a.Fee.Cmp(b.Fee) == 0 && a.Legacy == b.Legacy && (a.Legacy || a.Tip.Cmp(b.Tip) == 0)
 }
 
 func TestIncompleteTransactionsAreNotSigned(t *testing.T) {
@@ -134,6 +137,7 @@ func TestIncompleteTransactionsAreNotSigned(t *testing.T) {
 	for name, spoil := range map[string]func(*chain.Unsigned){
 		"no gas":               func(tx *chain.Unsigned) { tx.Gas = 0 },
 		"no fee":               func(tx *chain.Unsigned) { tx.Fee = nil },
+		"a gas price and tip":  func(tx *chain.Unsigned) { tx.Legacy = true },
 		"a tip above the fee":  func(tx *chain.Unsigned) { tx.Tip = big.NewInt(101) },
 		"a negative value":     func(tx *chain.Unsigned) { tx.Value = big.NewInt(-1) },
 		"a value of 2^256":     func(tx *chain.Unsigned) { tx.Value = new(big.Int).Lsh(big.NewInt(1), 256) },
@@ -207,10 +211,13 @@ func TestA9A10ForeignTransactions(t *testing.T) {
 	listed.AccessList = types.AccessList{{Address: to}}
 	legacy := &types.LegacyTx{To: &to, Gas: 21000, GasPrice: one, Value: one}
 	authorised := &types.SetCodeTx{ChainID: uint256.NewInt(1), To: to, Gas: 50000, GasFeeCap: uint256.NewInt(1), GasTipCap: uint256.NewInt(1), AuthList: []types.SetCodeAuthorization{{}}}
+	blobs := &types.BlobTx{ChainID: uint256.NewInt(1), To: to, Gas: 21000, GasFeeCap: uint256.NewInt(1), GasTipCap: uint256.NewInt(1), BlobFeeCap: uint256.NewInt(1), BlobHashes: []common.Hash{{1}}}
 	for name, raw := range map[string][]byte{
 		"no replay protection": sign(types.HomesteadSigner{}, legacy),
-		"EIP-155":              sign(types.NewEIP155Signer(one), legacy),
+		"EIP-155, other chain": sign(types.NewEIP155Signer(big.NewInt(2)), legacy),
 		"EIP-7702":             sign(types.LatestSignerForChainID(one), authorised),
+		"EIP-4844, blobs":      sign(types.LatestSignerForChainID(one), blobs),
+		"EIP-2930":             sign(types.LatestSignerForChainID(one), &types.AccessListTx{ChainID: one, To: &to, Gas: 21000, GasPrice: one, Value: one}),
 		"another chain":        sign(types.LatestSignerForChainID(big.NewInt(2)), dynamic(2)),
 		"chain id 0":           unchained(t, by, dynamic(0)),
 		"a contract creation":  sign(types.LatestSignerForChainID(one), creation),

@@ -4,7 +4,8 @@
 // (Status, and Send when the node says that a nonce was used). The first contact, and the first after a failure, checks that
 // the node serves the expected chain. Endpoints can hold credentials: errors name scheme and host alone.
 //
-// A Codec is the format of transactions: EIP-1559, always with a chain id, low-s signatures. It needs no node.
+// A Codec is the format of transactions: EIP-1559, or type 0 on chains without base fee, always with a chain id, low-s
+// signatures. It needs no node.
 //
 // What nodes answer in words is interpreted in errors.go and nowhere else. Nonces, keys and retries are not decided here.
 package evm
@@ -35,13 +36,17 @@ type Config struct {
 	Timeout time.Duration
 	// MaxBatch is the most requests in a round trip; 0 means 500. Hosted nodes allow between 100 and 1000.
 	MaxBatch int
-	// FeeMultiplier times the base fee is the most that a transaction offers per unit of gas, on top of the tip; 0 means 2,
-	// which outlasts five full blocks.
-	FeeMultiplier uint64
+	// FeeKind is how transactions are priced; "" means FeeAuto.
+	FeeKind FeeKind
+	// FeeBlocks is from how many of the newest blocks the tips are taken; 0 means 20.
+	FeeBlocks uint64
+	// Headroom is how often the base fee may double before a transaction is too cheap; 0 means once. Each doubling outlasts
+	// six full blocks. What is not needed is not paid, but the sender must have it.
+	Headroom uint
+	// MinTip is the least tip, on a chain without base fee the least gas price; nil means none.
+	MinTip *big.Int
 	// FeeAge is how long fees are kept before they are asked for again; 0 means 2 s.
 	FeeAge time.Duration
-	// MaxFee is the fee per unit of gas (wei) above which Build refuses; nil means no limit.
-	MaxFee *big.Int
 	// GasMargin is what Build adds to the estimate of a contract call, in percent; 0 means 20.
 	GasMargin uint64
 	// Poll is how often Heads asks over HTTP, and as a net under a subscription; 0 means 1 s.
@@ -51,15 +56,18 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Timeout = orDefault(c.Timeout, 10*time.Second)
 	c.MaxBatch = orDefault(c.MaxBatch, 500)
-	c.FeeMultiplier = orDefault(c.FeeMultiplier, 2)
+	c.FeeKind = orDefault(c.FeeKind, FeeAuto)
+	c.FeeBlocks = orDefault(c.FeeBlocks, 20)
+	c.Headroom = orDefault(c.Headroom, 1)
 	c.FeeAge = orDefault(c.FeeAge, 2*time.Second)
 	c.GasMargin = orDefault(c.GasMargin, 20)
 	c.Poll = orDefault(c.Poll, time.Second)
 	return c
 }
 
-func orDefault[T int | uint64 | time.Duration](value, otherwise T) T {
-	if value == 0 {
+func orDefault[T comparable](value, otherwise T) T {
+	var unset T
+	if value == unset {
 		return otherwise
 	}
 	return value

@@ -29,8 +29,13 @@ type node struct {
 	mined   map[common.Hash]object // receipts
 	head    uint64
 	blocks  map[uint64]common.Hash // canonical
-	base    *big.Int
-	balance *big.Int // of everybody; with it eth_sendRawTransaction refuses only the next late times
+	base    *big.Int               // of the next block; nil: a chain without
+	rewards []string               // of the newest blocks, each "10:1 50:2" by percentile, "" for an empty block
+	price   *big.Int               // what it suggests as a gas price, nil when it does not
+	tip     *big.Int               // what it suggests as a tip; nil: 5
+	limit   uint64                 // gas of a block
+	needs   uint64                 // gas of a call
+	balance *big.Int               // of everybody; with it eth_sendRawTransaction refuses only the next late times
 	late    int
 	asked   map[string]int
 	rounds  int
@@ -77,9 +82,12 @@ func (n *node) GetTransactionByHash(hash common.Hash) (object, error) {
 
 func (n *node) GetTransactionReceipt(hash common.Hash) object { return n.mined[hash] }
 
-func (n *node) GetBlockByNumber(number hexutil.Uint64, _ bool) object {
+func (n *node) GetBlockByNumber(number rpc.BlockNumber, _ bool) object {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if number == rpc.LatestBlockNumber {
+		return n.headBlock()
+	}
 	n.did("getBlockByNumber")
 	if hash, ok := n.blocks[uint64(number)]; ok {
 		return object{"hash": hash}
@@ -87,21 +95,9 @@ func (n *node) GetBlockByNumber(number hexutil.Uint64, _ bool) object {
 	return nil
 }
 
-func (n *node) FeeHistory(hexutil.Uint64, string, []float64) object {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.did("feeHistory")
-	if n.base == nil {
-		return object{}
-	}
-	return object{"baseFeePerGas": []*hexutil.Big{(*hexutil.Big)(big.NewInt(1)), (*hexutil.Big)(n.base)}}
-}
-
-func (n *node) MaxPriorityFeePerGas() *hexutil.Big { return (*hexutil.Big)(big.NewInt(5)) }
-
 func (n *node) EstimateGas(call object, _ string) hexutil.Uint64 {
 	if call["input"] != nil {
-		return 100_000
+		return hexutil.Uint64(max(n.needs, 100_000))
 	}
 	return 21_000
 }
@@ -242,27 +238,6 @@ func TestBatchesAreFewRounds(t *testing.T) {
 	}
 	if n.rounds != 1 {
 		t.Errorf("sending 10 took %d rounds", n.rounds)
-	}
-}
-
-func TestFeesFollowTheBaseFee(t *testing.T) {
-	n := &node{base: big.NewInt(100)}
-	url := serve(t, n)
-	call := []chain.Call{{From: checksummed[0], To: strings.ToLower(checksummed[1])}, {From: checksummed[0], To: checksummed[1], Data: []byte{1, 2, 3, 4}}}
-	txs, errs := dial(t, evm.Config{URL: url, FeeMultiplier: 3, GasMargin: 50}).Build(t.Context(), call)
-	must(t, errors.Join(errs...))
-	for i, gas := range []uint64{21_000, 150_000} {
-		if tx := txs[i]; tx.Fee.Int64() != 305 || tx.Tip.Int64() != 5 || tx.Gas != gas || tx.To != checksummed[1] || tx.Chain != "eip155:1" || tx.Value == nil {
-			t.Errorf("call %d is built as %+v", i, tx)
-		}
-	}
-	_, errs = dial(t, evm.Config{URL: url, MaxFee: big.NewInt(204)}).Build(t.Context(), call)
-	if !is(errs[0], "fee-too-high") || !is(errs[1], "fee-too-high") {
-		t.Errorf("above the limit: %v", errs)
-	}
-	n.base = nil
-	if _, errs = dial(t, evm.Config{URL: url}).Build(t.Context(), call); !is(errs[0], "chain-unsupported") {
-		t.Errorf("without a base fee: %v", errs)
 	}
 }
 
