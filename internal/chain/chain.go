@@ -66,7 +66,8 @@ type Account struct {
 }
 
 // Network is the port to a chain's nodes. Errors are problems: chain-unreachable (Unavailable, try again),
-// chain-busy (Unavailable: the sender's coin is spoken for by its waiting transactions), transaction-underpriced
+// chain-busy (Unavailable: the sender's coin is spoken for by its waiting transactions, an earlier nonce is missing, or the
+// node's pool is full), transaction-underpriced
 // (Unavailable: the same bytes may do later), fee-too-high and fee-budget-exceeded (Unavailable: above a limit of the call's
 // FeePolicy), gas-above-limit (it needs more gas than a block has), chain-mismatch (the node
 // serves another chain), insufficient-funds, execution-reverted, transaction-refused (another transaction has the nonce, or the

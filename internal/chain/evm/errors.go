@@ -2,6 +2,7 @@ package evm
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -13,110 +14,99 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// class is what a node's error means.
-type class uint8
+// class is what a node's error means; metrics count by it.
+type class string
 
 const (
-	none              class = iota
-	refused                 // the node will never take it
-	alreadyKnown            // the node has these bytes
-	nonceTooLow             // a mined transaction has the nonce: maybe this one
-	nonceTaken              // a waiting transaction has the nonce and this one does not pay enough to replace it
-	underpriced             // the fee is too low at present
-	insufficientFunds       // the sender cannot pay for value and gas
-	gasAllowance            // estimate: the gas that the sender can pay for is too little, or no gas is enough
-	reverted                // running it fails
-	busy                    // the node cannot answer now
+	none              class = ""
+	unclear           class = "unclear"            // in words that answers does not know: it may have been taken
+	refused           class = "refused"            // it will never be taken
+	typeUnsupported   class = "type-unsupported"   // the chain does not know this kind of transaction
+	alreadyKnown      class = "already-known"      // the node has these bytes
+	nonceTooLow       class = "nonce-too-low"      // a mined transaction has the nonce: maybe this one
+	nonceTooHigh      class = "nonce-too-high"     // one with an earlier nonce is missing
+	nonceTaken        class = "nonce-taken"        // a waiting transaction has the nonce and this one does not pay enough to replace it
+	underpriced       class = "underpriced"        // the fee is too low at present
+	insufficientFunds class = "insufficient-funds" // the sender cannot pay for value and gas
+	gasAllowance      class = "gas-allowance"      // estimate: the gas that the sender can pay for is too little, or no gas is enough
+	gasTooLow         class = "gas-too-low"        // less than the transaction's bytes alone cost
+	gasTooHigh        class = "gas-too-high"       // more than a block has, or than a transaction may have
+	poolFull          class = "pool-full"          // the node keeps no more waiting transactions
+	accountFull       class = "account-full"       // the node keeps no more of this sender
+	reverted          class = "reverted"           // running it fails
+	tooLarge          class = "too-large"          // more requests or bytes than the node takes in a round trip
+	limited           class = "limited"            // asked too often
+	unsupported       class = "unsupported"        // the node does not serve this method
+	pruned            class = "pruned"             // the node does not keep what is so old
+	behind            class = "behind"             // the node does not have what is so new yet
+	busy              class = "busy"               // the node could not answer; what it has done is not known
+	unreached         class = "unreached"          // no answer at all; what the node has done is not known
 )
 
-// codes maps the JSON-RPC codes that have one meaning. Most nodes answer most refusals with -32000, which has none.
-// -380xx are those of the execution API's eth_simulateV1, which go-ethereum uses more widely.
-var codes = map[int]class{
-	3:      reverted,
-	-32005: busy, // EIP-1474: limit exceeded
-	-32002: busy, // EIP-1474: resource unavailable; go-ethereum: timed out
-	-38010: nonceTooLow,
-	-38012: underpriced,
-	-38014: insufficientFunds,
-	-38026: busy,
+// elsewhere says whether another node may answer what this one did not.
+func (c class) elsewhere() bool {
+	return c == limited || c == unsupported || c == pruned || c == behind || c == busy || c == unreached
 }
 
-// phrases maps what nodes say, in lower case, where the code says nothing. The first that is contained decides, so the more
-// specific stand first.
-var phrases = []struct {
-	text  string
-	class class
-}{
-	{"unknown transaction", refused},    // "…type": no "known transaction"
-	{"already known", alreadyKnown},     // go-ethereum, Erigon, Reth, Anvil
-	{"alreadyknown", alreadyKnown},      // Nethermind
-	{"known transaction", alreadyKnown}, // Besu, old go-ethereum
-	{"already imported", alreadyKnown},  // Anvil, OpenEthereum
-	{"replacement transaction underpriced", nonceTaken},
-	{"nonce too low", nonceTooLow},
-	{"oldnonce", nonceTooLow}, // Nethermind
-	{"max fee per gas less than block base fee", underpriced},
-	{"underpriced", underpriced},
-	{"gas price below", underpriced}, // Besu: "below configured minimum gas price" begins with it
-	{"below minimum", underpriced},
-	{"feetoolow", underpriced}, // Nethermind
-	{"insufficient funds", insufficientFunds},
-	{"insufficientfunds", insufficientFunds},    // Nethermind
-	{"upfront cost exceeds", insufficientFunds}, // Besu
-	{"gas required exceeds allowance", gasAllowance},
-	{"execution reverted", reverted},
-	{"revert", reverted}, // Hardhat: "VM Exception while processing transaction: revert…"
-	{"invalid opcode", reverted},
-	{"invalid jump destination", reverted},
-	{"stack underflow", reverted},
-	{"write protection", reverted},
-	{"out of gas", reverted},
-	{"txpool is full", busy},
-	{"indexing is in progress", busy}, // go-ethereum after a start
-	{"header not found", busy},        // a node behind a balancer that is late
-	{"missing trie node", busy},       // the same: it has not the state of that block
-	{"rate limit", busy},
-	{"too many requests", busy},
-	{"timed out", busy},
-	{"timeout", busy},
+// doubtful says whether a transaction that was answered so may be in the pool or mined all the same: it has to be looked up (I5).
+func (c class) doubtful() bool {
+	return c == nonceTooLow || c == nonceTaken || c == unclear || c.elsewhere()
 }
 
-// internalError is JSON-RPC's code for a failure of the server. Nodes that execute say it of a revert, too, in words.
-const internalError = -32603
-
-// classify says what a node's error means; what is unknown is a refusal, unless the node blames itself.
+// classify says what a node's error means.
 func classify(err error) class {
 	if err == nil {
 		return none
 	}
 	var coded rpc.Error
-	unknown := refused
-	if errors.As(err, &coded) {
-		if class, ok := codes[coded.ErrorCode()]; ok {
-			return class
-		}
-		if coded.ErrorCode() == internalError {
-			unknown = busy
-		}
+	if !errors.As(err, &coded) {
+		return classifyTransport(err)
 	}
+	row, found := decisive(coded)
+	switch {
+	case !found:
+		return unclear
+	case row.class == gasAllowance:
+		return allowance(err)
+	}
+	return row.class
+}
+
+// decisive is the first of answers that fits.
+func decisive(err rpc.Error) (row answer, found bool) {
 	text := strings.ToLower(err.Error())
-	for _, phrase := range phrases {
-		if strings.Contains(text, phrase.text) {
-			if phrase.class == gasAllowance {
-				return allowance(text)
-			}
-			return phrase.class
+	for _, row := range answers {
+		if (row.code == 0 || row.code == err.ErrorCode()) && strings.Contains(text, row.phrase) {
+			return row, true
 		}
 	}
-	return unknown
+	return answer{}, false
+}
+
+// classifyTransport is for errors that are no JSON-RPC answer.
+func classifyTransport(err error) class {
+	var status rpc.HTTPError
+	switch {
+	case errors.Is(err, rpc.ErrMissingBatchResponse): // the node answered a part of a batch
+		return tooLarge
+	case !errors.As(err, &status):
+		return unreached
+	}
+	switch status.StatusCode {
+	case http.StatusTooManyRequests, http.StatusPaymentRequired:
+		return limited
+	case http.StatusRequestEntityTooLarge:
+		return tooLarge
+	}
+	return unreached
 }
 
 // allowance tells the two meanings of "gas required exceeds allowance (N)" apart: N is below the most gas that a transaction
 // may have (EIP-7825) when the sender's coin is what limits it.
-func allowance(text string) class {
+func allowance(err error) class {
 	const mostGas = 1 << 24
-	_, rest, _ := strings.Cut(text, "allowance (")
-	digits, _, _ := strings.Cut(rest, ")")
+	_, rest, _ := strings.Cut(strings.ToLower(err.Error()), "exceeds allowance")
+	digits := strings.Trim(rest, " :()") // geth: "(N)"; anvil: ": N"
 	if gas, err := strconv.ParseUint(digits, 10, 64); err != nil || gas < mostGas {
 		return insufficientFunds
 	}
@@ -126,7 +116,7 @@ func allowance(text string) class {
 // refusal is the problem for a request that the node answered with an error. what begins a sentence: "the transaction 0x…".
 func (n *Network) refusal(err error, what string) error {
 	said := shortened(err.Error())
-	switch classify(err) {
+	switch class := classify(err); class {
 	case insufficientFunds:
 		return caused(err, problem.Unprocessable, "insufficient-funds", "%s cannot be paid on %s: fund the sender with value and gas, then try again (the node says: %s)", what, n.ID(), said)
 	case reverted:
@@ -135,10 +125,24 @@ func (n *Network) refusal(err error, what string) error {
 		return caused(err, problem.Unavailable, "transaction-underpriced", "%s offers less than %s asks at present: try again later, or with a higher fee (the node says: %s)", what, n.ID(), said)
 	case nonceTooLow, nonceTaken:
 		return caused(err, problem.Conflict, "transaction-refused", "%s was not sent on %s: another transaction of the sender has its nonce (the node says: %s)", what, n.ID(), said)
-	case busy:
+	case nonceTooHigh, poolFull, accountFull:
+		return caused(err, problem.Unavailable, "chain-busy", "%s is not accepted on %s at present, %s: try again when earlier transactions are mined (the node says: %s)", what, n.ID(), crowded(class), said)
+	case limited, unsupported, pruned, behind, busy, unreached, tooLarge:
 		return n.unanswered(what, err)
 	default:
 		return caused(err, problem.Unprocessable, "transaction-refused", "%s was refused by the node of %s, which says: %s", what, n.ID(), said)
+	}
+}
+
+// crowded says why a node takes a transaction later.
+func crowded(c class) string {
+	switch c {
+	case nonceTooHigh:
+		return "one with an earlier nonce is missing"
+	case accountFull:
+		return "too many of its sender wait"
+	default:
+		return "too many transactions wait"
 	}
 }
 

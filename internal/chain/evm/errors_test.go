@@ -1,110 +1,91 @@
 package evm
 
 import (
+	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// answer is an error as a node sends it.
-type answer struct {
+// said is an error as a node sends it.
+type said struct {
 	code    int
 	message string
 	data    any
 }
 
-func (a answer) Error() string  { return a.message }
-func (a answer) ErrorCode() int { return a.code }
-func (a answer) ErrorData() any { return a.data }
+func (a said) Error() string  { return a.message }
+func (a said) ErrorCode() int { return a.code }
+func (a said) ErrorData() any { return a.data }
 
-// answers are what nodes say, each with what it means. Every entry of codes and phrases decides at least one.
-var answers = []struct {
-	answer
-	want class
-}{
-	{answer{code: -32000, message: "already known"}, alreadyKnown},
-	{answer{code: -32010, message: "AlreadyKnown"}, alreadyKnown},
-	{answer{code: -32000, message: "Known transaction"}, alreadyKnown},
-	{answer{code: -32003, message: "transaction already imported"}, alreadyKnown},
-	{answer{code: -32000, message: "unknown transaction type 2"}, refused},
-	{answer{code: -32000, message: "replacement transaction underpriced"}, nonceTaken},
-	{answer{code: -32000, message: "nonce too low: next nonce 5, tx nonce 4"}, nonceTooLow},
-	{answer{code: -32010, message: "OldNonce, Current nonce: 5, nonce of rejected tx: 4"}, nonceTooLow},
-	{answer{code: -38010, message: "whatever"}, nonceTooLow},
-	{answer{code: -32000, message: "max fee per gas less than block base fee: address 0x00, maxFeePerGas: 1, baseFee: 7"}, underpriced},
-	{answer{code: -32000, message: "transaction underpriced: tip needed 1, tip permitted 0"}, underpriced},
-	{answer{code: -32009, message: "Gas price below configured minimum gas price"}, underpriced},
-	{answer{code: -32000, message: "transaction gas price below minimum: gas tip cap 0, minimum needed 1"}, underpriced},
-	{answer{code: -32000, message: "priority fee is below minimum"}, underpriced},
-	{answer{code: -32010, message: "FeeTooLow, MaxFeePerGas too low"}, underpriced},
-	{answer{code: -38012, message: "whatever"}, underpriced},
-	{answer{code: -32000, message: "insufficient funds for gas * price + value: address 0x00 have 0 want 1"}, insufficientFunds},
-	{answer{code: -32000, message: "Insufficient funds for gas * price + value"}, insufficientFunds},
-	{answer{code: -32010, message: "InsufficientFunds, Account balance: 0"}, insufficientFunds},
-	{answer{code: -32004, message: "Upfront cost exceeds account balance"}, insufficientFunds},
-	{answer{code: -38014, message: "whatever"}, insufficientFunds},
-	{answer{code: -32000, message: "gas required exceeds allowance (0)"}, insufficientFunds},
-	{answer{code: -32000, message: "gas required exceeds allowance (20999)"}, insufficientFunds},
-	{answer{code: -32000, message: "gas required exceeds allowance (16777216)"}, reverted},
-	{answer{code: 3, message: "anything"}, reverted},
-	{answer{code: -32000, message: "execution reverted"}, reverted},
-	{answer{code: -32603, message: "VM Exception while processing transaction: revert no"}, reverted},
-	{answer{code: -32000, message: "invalid opcode: INVALID"}, reverted},
-	{answer{code: -32000, message: "invalid jump destination"}, reverted},
-	{answer{code: -32000, message: "stack underflow (0 <=> 1)"}, reverted},
-	{answer{code: -32000, message: "write protection"}, reverted},
-	{answer{code: -32000, message: "out of gas"}, reverted},
-	{answer{code: -32005, message: "whatever"}, busy},
-	{answer{code: -32002, message: "whatever"}, busy},
-	{answer{code: -38026, message: "whatever"}, busy},
-	{answer{code: -32000, message: "txpool is full"}, busy},
-	{answer{code: -32000, message: "transaction indexing is in progress"}, busy},
-	{answer{code: -32000, message: "header not found"}, busy},
-	{answer{code: -32000, message: "missing trie node 0b (path 0c)"}, busy},
-	{answer{code: -32603, message: "Internal error"}, busy},
-	{answer{code: -32097, message: "Rate limit reached"}, busy},
-	{answer{code: 429, message: "Too Many Requests"}, busy},
-	{answer{code: -32000, message: "the request timed out"}, busy},
-	{answer{code: -32000, message: "upstream timeout"}, busy},
-	{answer{code: -32000, message: "rlp: expected input list for types.DynamicFeeTx"}, refused},
-	{answer{code: -32000, message: "exceeds block gas limit"}, refused},
-	{answer{code: -32000, message: "invalid sender"}, refused},
+func (row answer) error() said {
+	code := row.code
+	if code == 0 {
+		code = -32000 // which most nodes use for most refusals
+	}
+	return said{code: code, message: row.said}
 }
 
+// TestWhatNodesSayIsUnderstood: each row of the table decides about its own example, so no row is hidden by an earlier one.
 func TestWhatNodesSayIsUnderstood(t *testing.T) {
-	usedCodes, usedPhrases := make(map[int]bool), make(map[string]bool)
-	for _, a := range answers {
-		if got := classify(a.answer); got != a.want {
-			t.Errorf("%d %q is class %d, not %d", a.code, a.message, got, a.want)
-		}
-		if _, known := codes[a.code]; known {
-			usedCodes[a.code] = true
-			continue
-		}
-		for _, phrase := range phrases {
-			if strings.Contains(strings.ToLower(a.message), phrase.text) {
-				usedPhrases[phrase.text] = true
-				break
+	for _, row := range answers {
+		t.Run(string(row.class)+" "+row.said, func(t *testing.T) {
+			if got, _ := decisive(row.error()); got != row {
+				t.Errorf("another row decides: %+v", got)
 			}
+			if got := classify(row.error()); got != row.class && row.class != gasAllowance {
+				t.Errorf("it is understood as %s, not %s", got, row.class)
+			}
+			if row.phrase != strings.ToLower(row.phrase) || row.source == "" || row.phrase == "" && row.code == 0 {
+				t.Errorf("the row is not complete: %+v", row)
+			}
+		})
+	}
+}
+
+// TestWordsGoBeforeCodes: what one node means by a code another means otherwise, and then the words tell.
+func TestWordsGoBeforeCodes(t *testing.T) {
+	for _, test := range []struct {
+		said
+		want class
+	}{
+		{said{code: -32005, message: "Transaction gas limit exceeds block gas limit"}, gasTooHigh},
+		{said{code: -32005, message: "project ID request rate exceeded"}, limited},
+		{said{code: -32002, message: "Invalid signature"}, refused},
+		{said{code: -32002, message: "request timed out"}, busy},
+		{said{code: -32007, message: "Sender account not authorized to send transactions"}, refused},
+		{said{code: -32009, message: "Gas price below configured minimum gas price"}, underpriced},
+		{said{code: -32004, message: "Upfront cost exceeds account balance"}, insufficientFunds},
+		{said{code: -32603, message: "nonce too low"}, nonceTooLow},
+		{said{code: -32603, message: "VM Exception while processing transaction: revert no"}, reverted},
+		{said{code: -32000, message: "gas required exceeds allowance (0)"}, insufficientFunds},
+		{said{code: -32000, message: "gas required exceeds allowance (20999)"}, insufficientFunds},
+		{said{code: -32000, message: "gas required exceeds allowance (16777216)"}, reverted},
+		{said{code: -32003, message: "Out of gas: gas required exceeds allowance: 0"}, insufficientFunds},
+		{said{code: -32000, message: "words of a node that nobody has seen"}, unclear},
+	} {
+		if got := classify(test.said); got != test.want {
+			t.Errorf("%d %q is %s, not %s", test.code, test.message, got, test.want)
 		}
 	}
-	for code := range codes {
-		if !usedCodes[code] {
-			t.Errorf("no test for the code %d", code)
+	for err, want := range map[error]class{
+		rpc.ErrMissingBatchResponse: tooLarge, io.ErrUnexpectedEOF: unreached, context.DeadlineExceeded: unreached, nil: none,
+	} {
+		if got := classify(err); got != want {
+			t.Errorf("%v is %q, not %q", err, got, want)
 		}
 	}
-	for _, phrase := range phrases {
-		if !usedPhrases[phrase.text] {
-			t.Errorf("no test that %q decides", phrase.text)
+	for status, want := range map[int]class{429: limited, 402: limited, 413: tooLarge, 401: unreached, 502: unreached} {
+		if got := classify(rpc.HTTPError{StatusCode: status}); got != want {
+			t.Errorf("the status %d is %q, not %q", status, got, want)
 		}
-	}
-	if classify(nil) != none {
-		t.Error("no error is classified")
 	}
 }
 
@@ -113,21 +94,28 @@ func TestEveryClassIsAProblemWithASentence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	never := &problem.Error{Kind: problem.Unprocessable, Code: "transaction-refused"}
+	taken := &problem.Error{Kind: problem.Conflict, Code: "transaction-refused"}
+	later := &problem.Error{Kind: problem.Unavailable, Code: "chain-busy"}
+	again := &problem.Error{Kind: problem.Unavailable, Code: "chain-unreachable"}
+	poor := &problem.Error{Kind: problem.Unprocessable, Code: "insufficient-funds"}
+	fails := &problem.Error{Kind: problem.Unprocessable, Code: "execution-reverted"}
 	want := map[class]*problem.Error{
-		nonceTooLow: {Kind: problem.Conflict, Code: "transaction-refused"}, nonceTaken: {Kind: problem.Conflict, Code: "transaction-refused"},
-		underpriced: {Kind: problem.Unavailable, Code: "transaction-underpriced"}, busy: {Kind: problem.Unavailable, Code: "chain-unreachable"},
-		insufficientFunds: {Kind: problem.Unprocessable, Code: "insufficient-funds"}, reverted: {Kind: problem.Unprocessable, Code: "execution-reverted"},
-		refused: {Kind: problem.Unprocessable, Code: "transaction-refused"},
+		refused: never, typeUnsupported: never, gasTooLow: never, gasTooHigh: never, unclear: never,
+		nonceTooLow: taken, nonceTaken: taken, nonceTooHigh: later, poolFull: later, accountFull: later,
+		underpriced: {Kind: problem.Unavailable, Code: "transaction-underpriced"}, insufficientFunds: poor, reverted: fails,
+		gasAllowance: fails, // of the example
+		limited:      again, unsupported: again, pruned: again, behind: again, busy: again, tooLarge: again,
 	}
-	for _, a := range answers {
-		if a.want == alreadyKnown {
+	for _, row := range answers {
+		if row.class == alreadyKnown {
 			continue // a success
 		}
-		p := problem.From(n.refusal(a.answer, "the transaction 0x12"))
-		if !errors.Is(p, want[a.want]) {
-			t.Errorf("%q is %s %s, not %+v", a.message, p.Kind, p.Code, want[a.want])
+		p := problem.From(n.refusal(row.error(), "the transaction 0x12"))
+		if !errors.Is(p, want[row.class]) {
+			t.Errorf("%q is %s %s, not %+v", row.said, p.Kind, p.Code, want[row.class])
 		}
-		if !errors.As(p, new(answer)) || !strings.Contains(p.Detail, "the transaction 0x12") {
+		if !errors.As(p, new(said)) || !strings.Contains(p.Detail, "the transaction 0x12") {
 			t.Errorf("the cause or what was tried is missing in %q", p.Detail)
 		}
 	}
@@ -151,7 +139,7 @@ func TestRevertReasonsAreDecoded(t *testing.T) {
 		{"nonsense", `the node says "execution reverted"`},
 		{12, `the node says "execution reverted"`},
 	} {
-		if got := revertReason(answer{code: 3, message: "execution reverted", data: test.data}); got != test.want {
+		if got := revertReason(said{code: 3, message: "execution reverted", data: test.data}); got != test.want {
 			t.Errorf("%v is told as %q, not %q", test.data, got, test.want)
 		}
 	}

@@ -71,17 +71,19 @@ func (n *Network) again(ctx context.Context, raw [][]byte, said []error, poor []
 	}
 	now, err := n.broadcast(ctx, part)
 	for at, i := range poor {
-		switch {
-		case err != nil:
+		if err != nil {
 			errs[i] = err
-		case classify(now[at]) == none || classify(now[at]) == alreadyKnown:
-		case classify(now[at]) == insufficientFunds:
+			continue
+		}
+		switch class := classify(now[at]); {
+		case class == none || class == alreadyKnown:
+		case class == insufficientFunds:
 			said[i], rest = now[at], append(rest, i)
-		case classify(now[at]) == nonceTooLow || classify(now[at]) == nonceTaken: // maybe these bytes, by another way
+		case class.doubtful(): // maybe these bytes, by another way
 			said[i] = now[at]
 			n.settle(ctx, raw, said, []int{i}, errs)
 		default:
-			errs[i] = n.refusal(now[at], sending(raw[i]))
+			errs[i] = n.refused(now[at], raw[i])
 		}
 	}
 	return rest

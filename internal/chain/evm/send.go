@@ -10,9 +10,10 @@ import (
 	"github.com/ethereum/go-ethereum/rpc"
 )
 
-// Send broadcasts stored bytes in one round trip. That a nonce is used already can mean that these very bytes were mined or
-// wait in the pool: a second round trip looks them up by hash, and only what the node does not know is refused (I5). That the
-// sender cannot pay is believed only when the newest block says so too: a node's pool follows its head by a moment.
+// Send broadcasts stored bytes in one round trip. An answer that leaves open whether the node has them, or that their nonce is
+// used, can mean that these very bytes were mined or wait in the pool: a second round trip looks them up by hash, and only what
+// the node does not know is refused (I5). That the sender cannot pay is believed only when the newest block says so too: a
+// node's pool follows its head by a moment.
 func (n *Network) Send(ctx context.Context, raw [][]byte) []error {
 	errs := make([]error, len(raw))
 	said, err := n.broadcast(ctx, raw)
@@ -21,22 +22,27 @@ func (n *Network) Send(ctx context.Context, raw [][]byte) []error {
 	}
 	var doubtful, poor []int
 	for i := range said {
-		switch classify(said[i]) {
-		case none, alreadyKnown:
-		case nonceTooLow, nonceTaken:
-			doubtful = append(doubtful, i)
-		case insufficientFunds:
+		switch class := classify(said[i]); {
+		case class == none || class == alreadyKnown:
+		case class == insufficientFunds:
 			poor = append(poor, i)
-		case underpriced:
-			n.forgetFees()
-			errs[i] = n.refusal(said[i], sending(raw[i]))
+		case class.doubtful():
+			doubtful = append(doubtful, i)
 		default:
-			errs[i] = n.refusal(said[i], sending(raw[i]))
+			errs[i] = n.refused(said[i], raw[i])
 		}
 	}
 	n.settle(ctx, raw, said, doubtful, errs)
 	n.insist(ctx, raw, said, poor, errs)
 	return errs
+}
+
+// refused is the problem for a transaction that the node does not take. Fees are asked for again when they were too low.
+func (n *Network) refused(said error, raw []byte) error {
+	if classify(said) == underpriced {
+		n.forgetFees()
+	}
+	return n.refusal(said, sending(raw))
 }
 
 // broadcast answers what the node says of each transaction.
@@ -56,7 +62,7 @@ func (n *Network) broadcast(ctx context.Context, raw [][]byte) ([]error, error) 
 	return said, nil
 }
 
-// settle decides about transactions whose nonce the node says is used: known by hash is sent.
+// settle decides about transactions of which the node's answer says too little: known by hash is sent.
 func (n *Network) settle(ctx context.Context, raw [][]byte, said []error, doubtful []int, errs []error) {
 	if len(doubtful) == 0 {
 		return

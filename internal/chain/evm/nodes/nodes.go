@@ -166,7 +166,7 @@ func launch(ctx context.Context, options Options, k kind) (*Node, error) {
 // Start begins the process again after Kill or Stop, on the same port, with what it has stored. It waits until the node
 // answers.
 func (n *Node) Start(ctx context.Context) error {
-	n.process = exec.Command(n.options.Program, n.kind.arguments(n.options, n.folder, n.port)...) //nolint:gosec // starting what it is told to is what this package does
+	n.process = exec.Command(n.options.Program, n.kind.arguments(n.options, n.folder, n.port)...) //nolint:gosec,noctx // starting what it is told to is what this package does; the node outlives the context of its start
 	n.process.SysProcAttr = attributes()
 	out, into := io.Pipe()
 	n.process.Stdout, n.process.Stderr = into, into
