@@ -297,15 +297,21 @@ func (n *Node) Fund(ctx context.Context, address string, wei *big.Int) error {
 	return n.mined(ctx, n.lastFunds)
 }
 
+// mined waits for a receipt. An error is asked again: geth has no receipts in its first moments.
 func (n *Node) mined(ctx context.Context, hash common.Hash) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	for {
 		var receipt *struct{}
-		if err := n.Call(ctx, &receipt, "eth_getTransactionReceipt", hash); err != nil || receipt != nil {
+		err := n.Call(ctx, &receipt, "eth_getTransactionReceipt", hash)
+		if receipt != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return errors.Join(fmt.Errorf("the transaction %s was not mined: %w", hash, ctx.Err()), err)
+		case <-n.ended:
+			return n.silent("ended")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
