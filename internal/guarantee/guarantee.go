@@ -37,6 +37,7 @@ type Record struct {
 	State            string          // the workflow state where the message stands
 	Status           Status          //
 	Place            []byte          // the machine's own encoding of where it stands (see package machine)
+	Parts            []Part          // of the place, stored beside it; none when archived
 	Ext              json.RawMessage // intermediate data, a JSON object: what actions pass on to later actions
 	Due              time.Time       // when it is to be fed next; zero when terminal or parked
 	Reason           string          // why it is parked or failed, as a sentence
@@ -67,6 +68,7 @@ type Transition struct {
 	State   string
 	Status  Status
 	Place   []byte
+	Parts   []Part // of the place: those that change; only with Entries. A terminal Status removes all
 	Ext     json.RawMessage
 	Due     time.Time // when to be fed next; zero with Running leaves it as it is, otherwise zero means not to be fed
 	Reason  string

@@ -283,6 +283,9 @@ func follow(conn *sqlite.Conn, t *guarantee.Transition, entries []byte) error {
 	if err := addHistory(conn, t.ID, t.From+1, entries); err != nil {
 		return err
 	}
+	if err := moveParts(conn, t); err != nil {
+		return err
+	}
 	if t.Archive && !t.Status.Terminal() {
 		return fmt.Errorf("archive %s: status %s is not terminal", t.ID, t.Status)
 	}

@@ -54,6 +54,9 @@ func live(conn *sqlite.Conn, id message.ID) (rec guarantee.Record, found bool, e
 		present(s, 0, &rec)
 		rec.Place, rec.Due = blob(s, 6), columnTime(s, 7)
 	})
+	if err == nil && found {
+		rec.Parts, err = readParts(conn, id)
+	}
 	return rec, found, err
 }
 
