@@ -4,17 +4,13 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/avalhq/aval/internal/nearest"
 )
 
 // hint says what was probably meant by an unknown name in the group at path.
 func hint(group reflect.Type, path, name string) string {
-	best, least := "", len(name)/3+2
-	for _, known := range names(group) {
-		if d := distance(name, known); d < least {
-			best, least = known, d
-		}
-	}
-	if best != "" {
+	if best := nearest.Of(name, names(group)); best != "" {
 		return fmt.Sprintf("did you mean %s?", join(path, best))
 	}
 	if places := find(reflect.TypeFor[Config](), "", name); len(places) > 0 {
@@ -37,26 +33,4 @@ func find(t reflect.Type, path, name string) []string {
 		}
 	}
 	return places
-}
-
-// distance is the Levenshtein distance between two short names, upper case and hyphens counting as what was meant.
-func distance(a, b string) int {
-	a = strings.ReplaceAll(strings.ToLower(a), "-", "_")
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
