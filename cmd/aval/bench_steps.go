@@ -13,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/avalhq/aval/internal/action/controller"
+	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/backend/sqlite"
@@ -87,7 +88,7 @@ func benchSteps(ctx context.Context, m *meter) (f figures, err error) {
 	if err != nil {
 		return f, err
 	}
-	library := workflow.New(b.store, registry.Effect)
+	library := workflow.New(b.store, machine.Rules{Actions: registry.Effect})
 	if err := library.Add(ctx, "steps.v1", []byte(stepsSource())); err != nil {
 		return f, err
 	}

@@ -1,21 +1,17 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-	"strings"
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
-	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/workflows"
 )
 
 type workflowCommands struct {
 	List workflowList `cmd:"" help:"List the workflows that ship with this program."`
-	Lint workflowLint `cmd:"" help:"Check a workflow definition."`
+	Lint workflowLint `cmd:"" help:"Check workflow definitions."`
 	Run  workflowRun  `cmd:"" help:"Run a workflow offline: nothing is done, and waiting takes no time."`
 	Test workflowTest `cmd:"" help:"Run a file of cases offline."`
 
@@ -24,13 +20,18 @@ type workflowCommands struct {
 	Alias    workflowAlias    `cmd:"" help:"Say which definitions new messages begin with, and in which proportion (operator)."`
 }
 
-// knownActions tells of the actions that a definition may name. They are asked for their names alone and never run.
-func knownActions() (machine.Actions, error) {
+// shippedRules are what definitions are held to here. The actions are asked for their names alone and never run.
+func shippedRules() (machine.Rules, error) {
 	registry, err := step.NewRegistry(shippedActions(nil, nil, nil, nil, nil, 0)...)
 	if err != nil {
-		return nil, err
+		return machine.Rules{}, err
 	}
-	return registry.Effect, nil
+	return workflowRules(registry), nil
+}
+
+// workflowRules are what the definitions of an installation are held to.
+func workflowRules(registry *step.Registry) machine.Rules {
+	return machine.Rules{Actions: registry.Effect, Names: registry.Names(), Parks: registry.Parks}
 }
 
 type workflowList struct{}
@@ -45,7 +46,7 @@ type listed struct {
 
 // Run is the command.
 func (workflowList) Run(s *screen) error {
-	actions, err := knownActions()
+	rules, err := shippedRules()
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (workflowList) Run(s *screen) error {
 		if err != nil {
 			return err
 		}
-		d, err := machine.Load(strings.TrimSuffix(path, filepath.Ext(path)), source, actions)
+		d, err := machine.Load(workflowName(path), source, rules.Actions)
 		if err == nil {
 			all = append(all, listed{d.Name, d.Hash, len(d.States), d.Comment})
 		}
@@ -72,38 +73,4 @@ func (workflowList) Run(s *screen) error {
 		s.table([]string{"WORKFLOW", "HASH", "STATES", "WHAT IT DOES"}, rows, "There is none.")
 	})
 	return err
-}
-
-type workflowLint struct {
-	File string `arg:"" help:"The definition, in YAML or JSON; its name without the ending is the workflow's."`
-}
-
-// Help is shown by aval workflow lint --help.
-func (workflowLint) Help() string {
-	return `It reads the definition as Aval does at its start: the form, the expressions, that every state can be reached and ended, that the actions exist, and that those with an outside effect catch every error. Each mistake is told with its line.
-
-    aval workflow lint workflows/transfer.v1.yaml`
-}
-
-// Run is the command.
-func (c *workflowLint) Run(s *screen) error {
-	actions, err := knownActions()
-	if err != nil {
-		return err
-	}
-	source, err := readInput(c.File, s.in)
-	if err != nil {
-		return err
-	}
-	name := strings.TrimSuffix(filepath.Base(c.File), filepath.Ext(c.File))
-	d, err := machine.Load(name, source, actions)
-	var typed *problem.Error
-	switch {
-	case errors.As(err, &typed):
-		return err
-	case err != nil:
-		return misused("workflow-invalid", "%s: %w", c.File, err)
-	}
-	s.answer(listed{d.Name, d.Hash, len(d.States), d.Comment}, func() { s.say("%s is good: %d states, version %s.", c.File, len(d.States), d.Hash) })
-	return nil
 }

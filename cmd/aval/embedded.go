@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -244,7 +245,7 @@ func (p *platform) openEngine(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.library = workflow.New(p.store, registry.Effect)
+	p.library = workflow.New(p.store, workflowRules(registry))
 	if err := p.loadWorkflows(ctx); err != nil {
 		return err
 	}
@@ -290,10 +291,15 @@ func (p *platform) poll() time.Duration {
 }
 
 func (p *platform) loadWorkflows(ctx context.Context) error {
+	files := fs.FS(workflows.FS())
 	if p.config.Workflows != "" {
-		return p.library.LoadAll(ctx, os.DirFS(p.config.Workflows))
+		files = os.DirFS(p.config.Workflows)
 	}
-	return p.library.LoadAll(ctx, workflows.FS())
+	warnings, err := p.library.LoadAll(ctx, files)
+	for _, warning := range warnings {
+		p.log.WarnContext(ctx, "a workflow could be better", "warning", warning)
+	}
+	return err
 }
 
 func (p *platform) domain(chainID string) (message.Domain, error) {

@@ -2,9 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/machine/simulate"
@@ -48,9 +47,9 @@ func (c *workflowRun) Run(s *screen) error {
 		return err
 	}
 	anything := func(string) (effect, known bool) { return false, true }
-	d, err := machine.Load(strings.TrimSuffix(filepath.Base(c.File), filepath.Ext(c.File)), source, anything)
+	d, err := machine.Load(workflowName(c.File), source, anything)
 	if err != nil {
-		return err
+		return inFile(c.File, err)
 	}
 	r, err := simulate.Execute(d, o)
 	if err != nil {
@@ -61,6 +60,15 @@ func (c *workflowRun) Run(s *screen) error {
 		return problem.New(problem.Unprocessable, "workflow-failed", "the workflow failed with %s: %s", r.Done.Error, r.Done.Cause)
 	}
 	return nil
+}
+
+// inFile tells of a definition that cannot be used where it was read.
+func inFile(file string, err error) error {
+	var found machine.Findings
+	if errors.As(err, &found) {
+		return found.Refused(file)
+	}
+	return err
 }
 
 // mock reads the outcomes of Tasks.

@@ -46,3 +46,12 @@ func (p *Program) Reads(variable, member string) bool {
 	r := p.reads[variable]
 	return r != nil && (member == "" || r.whole || slices.Contains(r.members, member))
 }
+
+// Members lists the members of a variable that the program selects; whole tells whether it may look at others too.
+func (p *Program) Members(variable string) (members []string, whole bool) {
+	r := p.reads[variable]
+	if r == nil {
+		return nil, false
+	}
+	return r.members, r.whole
+}

@@ -41,7 +41,9 @@ func rewrite(tree *ast.AST) error {
 	return nil
 }
 
-// restored gives an error message the operators' own names back.
+// restored gives an error message the operators' own names back, and leaves out the parser's list of everything that it knows.
 func restored(message string) string {
-	return strings.NewReplacer(opEquals, operators.Equals, opNotEquals, operators.NotEquals, opIn, operators.In).Replace(message)
+	message, _, _ = strings.Cut(message, " expecting {")
+	return strings.NewReplacer(opEquals, operators.Equals, opNotEquals, operators.NotEquals, opIn, operators.In,
+		"mismatched input '<EOF>'", "the expression ends too early").Replace(message)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/controller"
+	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/backend/sqlite"
@@ -80,7 +81,7 @@ func (e *engine) open(source string) {
 	}
 	e.db = db
 	e.store, e.feeder = sqlite.NewGuarantee(db), sqlite.NewFeeder(db, time.Now)
-	e.library = workflow.New(hooked{e.store, e}, e.actions.Effect)
+	e.library = workflow.New(hooked{e.store, e}, machine.Rules{Actions: e.actions.Effect})
 	if err := e.library.Add(e.t.Context(), "note.v1", []byte(source)); err != nil {
 		e.t.Fatal(err)
 	}

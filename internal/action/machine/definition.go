@@ -43,7 +43,6 @@ type State struct {
 	Name      string
 	Type      Type
 	Comment   string
-	Line      int // in the source
 	Next      string
 	End       bool
 	Resource  string // Task: the action's name

@@ -3,7 +3,6 @@ package machine
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,48 +10,73 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/avalhq/aval/internal/expr"
-	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/nearest"
 )
 
 // Actions tells of an action whether it is registered and whether it has an outside effect.
 type Actions func(name string) (effect, known bool)
 
-// Load reads a definition from YAML or JSON and checks it. The error names every mistake with its line.
+// Load reads a definition from YAML or JSON and checks what the language asks of it: what every engine that runs it would.
+// The error names every fault with its place, and holds Findings.
 func Load(name string, source []byte, actions Actions) (*Definition, error) {
-	sum := sha256.Sum256(source)
-	d := &Definition{Name: name, Hash: hex.EncodeToString(sum[:8]), States: map[string]*State{}, Source: source}
-	doc, err := parse(source)
-	if err != nil {
-		return nil, invalid(name, err)
-	}
-	l := &loader{def: d, actions: actions, states: d.States, names: map[string]bool{}}
-	l.definition(doc)
-	if len(l.mistakes) == 0 {
-		l.check()
-	}
-	if len(l.mistakes) > 0 {
-		return nil, invalid(name, errors.Join(l.mistakes...))
+	d, found := read(name, source, Rules{Actions: actions}, (*loader).check)
+	if d == nil {
+		return nil, found.Refused(name)
 	}
 	return d, nil
 }
 
-func invalid(name string, err error) error {
-	return problem.New(problem.Invalid, "workflow-invalid", "the workflow %s cannot be used: %w", name, err)
+// Rules are what a definition is held to before it is used in an installation.
+type Rules struct {
+	Actions Actions
+	Names   []string                 // of the actions, to say which was meant
+	Parks   func(action string) bool // tells of an action without an effect that it can hold a message up; nil: none does
 }
 
-// loader reads a definition and gathers mistakes.
+// Review reads a definition as Load does and looks further, at what an installation asks of its own workflows: that a message
+// comes to an end from every state, that an effect is caught when it fails, that no loop runs without a pause. It gives
+// everything that it finds, warnings too. The definition is nil when there is an error among them.
+func Review(name string, source []byte, rules Rules) (*Definition, Findings) {
+	return read(name, source, rules, (*loader).review)
+}
+
+func read(name string, source []byte, rules Rules, check func(*loader)) (*Definition, Findings) {
+	sum := sha256.Sum256(source)
+	d := &Definition{Name: name, Hash: hex.EncodeToString(sum[:8]), States: map[string]*State{}, Source: source}
+	doc, fault := parse(source)
+	if fault != nil {
+		return nil, Findings{*fault}
+	}
+	l := &loader{def: d, doc: doc, rules: rules, states: d.States, names: map[string]*State{}, origin: map[*State]origin{}}
+	l.definition(doc)
+	if doc.Kind == yaml.MappingNode {
+		check(l)
+	}
+	found := l.found.sorted()
+	if len(found.Errors()) > 0 {
+		return nil, found
+	}
+	return d, found
+}
+
+// loader reads a definition and gathers what is wrong with it.
 type loader struct {
 	def      *Definition
-	actions  Actions
+	doc      *yaml.Node
+	rules    Rules
 	env      *expr.Env // made when a state of the CEL language comes
 	language string    // of states that do not say one
 	depth    int       // of conditions
-	mistakes []error
+	found    Findings
 
 	states map[string]*State // of the workflow or branch that is read
-	names  map[string]bool   // of all states
-	forked int               // how many Parallels and Maps deep
+	names  map[string]*State // all states
+	origin map[*State]origin
+	forked int // how many Parallels and Maps deep
 }
+
+// origin is where a state stands in the source.
+type origin struct{ key, node *yaml.Node }
 
 // maxForks bounds Parallel and Map within one another.
 const maxForks = 8
@@ -61,7 +85,11 @@ const maxForks = 8
 const maxConditions = 32
 
 func (l *loader) mistake(n *yaml.Node, format string, args ...any) {
-	l.mistakes = append(l.mistakes, fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...)))
+	l.found = append(l.found, Finding{Line: n.Line, Column: n.Column, Text: fmt.Sprintf(format, args...)})
+}
+
+func (l *loader) warn(n *yaml.Node, format string, args ...any) {
+	l.found = append(l.found, Finding{Line: n.Line, Column: n.Column, Warning: true, Text: fmt.Sprintf(format, args...)})
 }
 
 // fields calls one function a field of a mapping; fields without one are mistakes.
@@ -78,12 +106,23 @@ func (l *loader) fields(n *yaml.Node, what string, known map[string]func(*yaml.N
 		case seen[key.Value]:
 			l.mistake(key, "%s has the field %q twice", what, key.Value)
 		case !ok:
-			l.mistake(key, "%s does not have a field %q; it may have %s", what, key.Value, strings.Join(sorted(known), ", "))
+			l.mistake(key, "%s does not have a field %q; %s", what, key.Value, meant(key.Value, sorted(known)))
 		default:
 			read(value)
 		}
 		seen[key.Value] = true
 	}
+}
+
+// meant says what to write in place of an unknown name.
+func meant(name string, known []string) string {
+	if n := nearest.Of(name, known); n != "" {
+		return fmt.Sprintf("did you mean %s?", n)
+	}
+	if len(known) == 0 {
+		return "there is none"
+	}
+	return "there are " + strings.Join(known, ", ")
 }
 
 func sorted[V any](m map[string]V) []string {
@@ -121,21 +160,14 @@ func (l *loader) query(n *yaml.Node, otherwise string) string {
 
 func (l *loader) definition(n *yaml.Node) {
 	l.language = l.query(n, languagePath)
-	states := false
 	l.fields(n, "a workflow", map[string]func(*yaml.Node){
 		"Comment":        l.text(&l.def.Comment),
 		"StartAt":        l.text(&l.def.StartAt),
 		"QueryLanguage":  func(*yaml.Node) {},
 		"Version":        l.version,
 		"TimeoutSeconds": l.seconds(&l.def.Timeout),
-		"States": func(n *yaml.Node) {
-			states = true
-			l.all(n)
-		},
+		"States":         l.all,
 	})
-	if !states {
-		l.mistake(n, "a workflow needs States")
-	}
 }
 
 // all reads the states of the workflow or of a branch.
@@ -156,12 +188,12 @@ func (l *loader) version(n *yaml.Node) {
 }
 
 func (l *loader) state(key, n *yaml.Node) {
-	st := &State{Name: key.Value, Line: key.Line}
-	if l.names[st.Name] {
-		l.mistake(key, "there are two states %q", st.Name)
+	st := &State{Name: key.Value}
+	if other := l.names[st.Name]; other != nil {
+		l.mistake(key, "there is a state %q in line %d already; names are unique, in branches also", st.Name, l.origin[other].key.Line)
 		return
 	}
-	l.names[st.Name], l.states[st.Name] = true, st
+	l.names[st.Name], l.states[st.Name], l.origin[st] = st, st, origin{key, n}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Value == "Type" {
@@ -171,8 +203,11 @@ func (l *loader) state(key, n *yaml.Node) {
 	}
 	var known map[string]func(*yaml.Node)
 	switch {
+	case st.Type == "":
+		l.mistake(key, "state %q has no Type; there are Task, Choice, Pass, Wait, Parallel, Map, Succeed and Fail", st.Name)
+		return
 	case !slices.Contains([]Type{Task, Pass, Wait, Choice, Succeed, Fail, Parallel, Map}, st.Type):
-		l.mistake(n, "state %q has the Type %q; there are Task, Choice, Pass, Wait, Parallel, Map, Succeed and Fail", st.Name, st.Type)
+		l.mistake(l.at(st, "Type"), "state %q has the Type %q; there are Task, Choice, Pass, Wait, Parallel, Map, Succeed and Fail", st.Name, st.Type)
 		return
 	case l.query(n, l.language) == languageCEL:
 		known = l.celFields(st, n)
@@ -247,9 +282,9 @@ func (l *loader) retrier(st *State, n *yaml.Node) {
 	case len(r.Errors) == 0:
 		l.mistake(n, "a Retry of %s needs ErrorEquals", st.Name)
 	case r.Backoff < 1:
-		l.mistake(n, "the BackoffRate of a Retry of %s is under 1", st.Name)
+		l.mistake(within(n, "BackoffRate"), "the BackoffRate of a Retry of %s is under 1; with 1 all delays are alike", st.Name)
 	case jitter != "" && jitter != "FULL" && jitter != "NONE":
-		l.mistake(n, "the JitterStrategy of a Retry of %s must be FULL or NONE", st.Name)
+		l.mistake(within(n, "JitterStrategy"), "the JitterStrategy of a Retry of %s must be FULL or NONE", st.Name)
 	}
 	st.Retry = append(st.Retry, r)
 }

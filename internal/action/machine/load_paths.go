@@ -98,7 +98,7 @@ func (l *loader) literalField(into **template) func(*yaml.Node) {
 		if err != nil {
 			l.mistake(n, "%v", err)
 		}
-		*into = &template{line: n.Line, literal: raw, value: v}
+		*into = &template{literal: raw, value: v}
 	}
 }
 

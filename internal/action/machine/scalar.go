@@ -75,7 +75,7 @@ func (l *loader) template(into **template) func(*yaml.Node) {
 
 // value reads a JSON value with expressions in it.
 func (l *loader) value(n *yaml.Node) *template {
-	t := &template{line: n.Line}
+	t := &template{}
 	constant := true
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -94,12 +94,7 @@ func (l *loader) value(n *yaml.Node) *template {
 		}
 	case yaml.ScalarNode:
 		if n.Tag == "!!str" && strings.HasPrefix(strings.TrimSpace(n.Value), "{%") {
-			compiled, err := compile(l.env, n.Value, n.Line)
-			if err != nil {
-				l.mistakes = append(l.mistakes, err)
-				return t
-			}
-			return compiled
+			return l.expression(n)
 		}
 	default:
 		l.mistake(n, "YAML aliases are not allowed")

@@ -2,9 +2,12 @@ package machine
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/avalhq/aval/internal/action/machine/value"
 	"github.com/avalhq/aval/internal/expr"
@@ -12,7 +15,6 @@ import (
 
 // template is a JSON value in which strings of the form "{% … %}" are expressions.
 type template struct {
-	line    int
 	literal json.RawMessage // when nothing in it is an expression
 	value   any             // the literal, decoded
 	program *expr.Program   // when it is one expression
@@ -31,19 +33,31 @@ func (t *template) constant(raw json.RawMessage) (err error) {
 // variables are the names that expressions see.
 var variables = []string{"message", "vars", "states"}
 
-func compile(env *expr.Env, text string, line int) (*template, error) {
-	inner, ok := strings.CutPrefix(strings.TrimSpace(text), "{%")
-	if ok {
-		inner, ok = strings.CutSuffix(inner, "%}")
+// expression reads a string that is one.
+func (l *loader) expression(n *yaml.Node) *template {
+	text := strings.TrimSpace(n.Value)
+	inner, ok := strings.CutSuffix(text, "%}")
+	if !ok || len(text) < len("{%%}") {
+		l.mistake(n, "an expression begins with {%% and ends with %%}")
+		return &template{}
 	}
-	if !ok {
-		return nil, fmt.Errorf("line %d: an expression begins with {%% and ends with %%}", line)
+	source := strings.TrimSpace(strings.TrimPrefix(inner, "{%"))
+	program, err := l.env.Compile(source)
+	var fault *expr.Error
+	switch {
+	case errors.As(err, &fault):
+		l.fault(n, source, fault)
+	case err != nil:
+		l.mistake(n, "%v", err)
 	}
-	program, err := env.Compile(strings.TrimSpace(inner))
-	if err != nil {
-		return nil, fmt.Errorf("line %d: %w", line, err)
-	}
-	return &template{line: line, program: program, source: strings.TrimSpace(inner)}, nil
+	return &template{program: program, source: source}
+}
+
+// fault notes what is wrong within an expression, at its place in the definition's source.
+func (l *loader) fault(n *yaml.Node, source string, fault *expr.Error) {
+	at := strings.Index(n.Value, source) + offset(source, fault.Line, fault.Column)
+	line, column := locate(l.def.Source, n, at)
+	l.found = append(l.found, Finding{Line: line, Column: column, Text: "in an expression: " + fault.Message})
 }
 
 // scope is what the evaluations of one state see; values are decoded when an expression that looks at them comes first.

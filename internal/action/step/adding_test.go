@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/controller"
+	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/backend/sqlite"
@@ -148,7 +149,7 @@ func drive(t *testing.T, outside Board) guarantee.Record {
 		t.Fatal(err)
 	}
 	store := sqlite.NewGuarantee(db)
-	library := workflow.New(store, registry.Effect)
+	library := workflow.New(store, machine.Rules{Actions: registry.Effect})
 	if err := library.Add(t.Context(), "note.v1", []byte(published)); err != nil {
 		t.Fatal(err)
 	}

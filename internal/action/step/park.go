@@ -10,7 +10,7 @@ import (
 // Park makes a message a dead letter: it stays where it is, with the reason that Arguments give, until an operator resumes
 // it; then it goes on.
 func Park() Action {
-	return Action{Name: "park", Run: Each(func(_ context.Context, task Task) (any, error) {
+	return Action{Name: "park", Parks: true, Run: Each(func(_ context.Context, task Task) (any, error) {
 		if task.Resumed {
 			return nil, nil
 		}

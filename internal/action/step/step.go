@@ -39,6 +39,7 @@ type Outcome struct {
 type Action struct {
 	Name     string
 	Effect   bool // touches something outside of Guarantee: committed before it begins and never chained
+	Parks    bool // without an effect it can hold a message up until an operator or time moves it on: a loop through it pauses
 	Batch    int  // most tasks in one Run; 0 means 1
 	Parallel int  // most Runs at once; 0 means 16
 	Run      func(ctx context.Context, tasks []Task) []Outcome
@@ -84,6 +85,9 @@ func (r *Registry) Effect(name string) (effect, known bool) {
 	a, known := r.actions[name]
 	return a.Effect, known
 }
+
+// Parks tells of an action whether it can hold a message up; the machine's loader asks.
+func (r *Registry) Parks(name string) bool { return r.actions[name].Parks }
 
 // Names lists the registered names in order.
 func (r *Registry) Names() []string {

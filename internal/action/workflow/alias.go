@@ -30,7 +30,7 @@ type Version struct {
 }
 
 // Install checks and stores a definition. Nothing begins with it until an alias directs messages to it.
-// Refusals: workflow-unknown for a name that is no message type here, workflow-invalid with every mistake and its line.
+// Refusals: workflow-unknown for a name that is no message type here, workflow-invalid with every mistake and its place.
 func (l *Library) Install(ctx context.Context, name string, source []byte) (Version, error) {
 	l.mu.RLock()
 	known := l.newest[name] != nil
@@ -38,7 +38,7 @@ func (l *Library) Install(ctx context.Context, name string, source []byte) (Vers
 	if !known {
 		return Version{}, unknown(name)
 	}
-	def, err := l.keep(ctx, name, source)
+	def, _, err := l.keep(ctx, name, source)
 	if err != nil {
 		return Version{}, err
 	}
@@ -146,7 +146,7 @@ func choose(routes []guarantee.Route, id message.ID) string {
 		sum += r.Weight
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(id)) // a hash takes everything
+	_, _ = h.Write([]byte(id))         // a hash takes everything
 	at := int(h.Sum64() % uint64(sum)) //nolint:gosec // a sum of weights is positive and small
 	for _, r := range routes {
 		if at -= r.Weight; at < 0 {

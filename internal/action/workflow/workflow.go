@@ -20,7 +20,7 @@ import (
 // Library finds definitions. It implements guarantee.Workflows.
 type Library struct {
 	store   guarantee.Definitions
-	actions machine.Actions
+	rules   machine.Rules
 	mu      sync.RWMutex
 	newest  map[string]*machine.Definition // by name, which is the message type
 	pinned  map[string]*machine.Definition // by reference
@@ -28,20 +28,23 @@ type Library struct {
 	asked   time.Time                      // when the aliases were read
 }
 
-// New makes an empty library.
-func New(store guarantee.Definitions, actions machine.Actions) *Library {
+// New makes an empty library. New definitions are held to all of the rules; those that messages are pinned to, and were good when
+// they came, to the language alone.
+func New(store guarantee.Definitions, rules machine.Rules) *Library {
 	return &Library{
-		store: store, actions: actions,
+		store: store, rules: rules,
 		newest: map[string]*machine.Definition{}, pinned: map[string]*machine.Definition{}, aliases: map[string]guarantee.Alias{},
 	}
 }
 
-// LoadAll adds every *.yaml and *.json file in the root of files, named by the file's name.
-func (l *Library) LoadAll(ctx context.Context, files fs.FS) error {
+// LoadAll adds every *.yaml and *.json file in the root of files, named by the file's name. What is not good is told of all
+// files at once; the warnings name file, line and column.
+func (l *Library) LoadAll(ctx context.Context, files fs.FS) (warnings []string, err error) {
 	entries, err := fs.ReadDir(files, ".")
 	if err != nil {
-		return fmt.Errorf("read the workflows: %w", err)
+		return nil, fmt.Errorf("read the workflows: %w", err)
 	}
+	var refused []string
 	for _, e := range entries {
 		ext := path.Ext(e.Name())
 		if e.IsDir() || (ext != ".yaml" && ext != ".json") {
@@ -49,40 +52,55 @@ func (l *Library) LoadAll(ctx context.Context, files fs.FS) error {
 		}
 		source, err := fs.ReadFile(files, e.Name())
 		if err != nil {
-			return fmt.Errorf("read the workflow %s: %w", e.Name(), err)
+			return nil, fmt.Errorf("read the workflow %s: %w", e.Name(), err)
 		}
-		if err := l.Add(ctx, strings.TrimSuffix(e.Name(), ext), source); err != nil {
-			return err
+		found, err := l.add(ctx, strings.TrimSuffix(e.Name(), ext), source)
+		if errs := found.Errors(); len(errs) > 0 {
+			refused = append(refused, errs.In(e.Name())...)
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		warnings = append(warnings, found.In(e.Name())...)
 	}
-	return nil
+	if len(refused) > 0 {
+		return nil, problem.New(problem.Invalid, "workflow-invalid", "the workflows cannot be used: %s", strings.Join(refused, "; "))
+	}
+	return warnings, nil
 }
 
 // Add stores a definition and makes it the newest of its name.
 func (l *Library) Add(ctx context.Context, name string, source []byte) error {
-	def, err := l.keep(ctx, name, source)
+	_, err := l.add(ctx, name, source)
+	return err
+}
+
+// add gives what there is to warn about.
+func (l *Library) add(ctx context.Context, name string, source []byte) (machine.Findings, error) {
+	def, found, err := l.keep(ctx, name, source)
 	if err != nil {
-		return err
+		return found, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.newest[name] = def
-	return nil
+	return found, nil
 }
 
-// keep loads and stores a definition.
-func (l *Library) keep(ctx context.Context, name string, source []byte) (*machine.Definition, error) {
-	def, err := machine.Load(name, source, l.actions)
-	if err != nil {
-		return nil, problem.New(problem.Invalid, "workflow-invalid", "%w", err)
+// keep checks and stores a definition.
+func (l *Library) keep(ctx context.Context, name string, source []byte) (*machine.Definition, machine.Findings, error) {
+	def, found := machine.Review(name, source, l.rules)
+	if def == nil {
+		return nil, found, found.Refused(name)
 	}
 	if err := l.store.Put(ctx, def.Ref(), source); err != nil {
-		return nil, fmt.Errorf("store the workflow %s: %w", def.Ref(), err)
+		return nil, nil, fmt.Errorf("store the workflow %s: %w", def.Ref(), err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pinned[def.Ref()] = def
-	return def, nil
+	return def, found, nil
 }
 
 // Begin gives the definition that a message of the type begins with: the one that the type's alias directs this id to, or the
@@ -147,7 +165,7 @@ func (l *Library) Find(ctx context.Context, ref string) (*machine.Definition, er
 		return nil, err
 	}
 	name, _, _ := strings.Cut(ref, "@")
-	if def, err = machine.Load(name, source, l.actions); err != nil {
+	if def, err = machine.Load(name, source, l.rules.Actions); err != nil {
 		return nil, err
 	}
 	l.mu.Lock()

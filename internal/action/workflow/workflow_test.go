@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/guarantee"
@@ -28,7 +29,7 @@ func library(t *testing.T) (*workflow.Library, guarantee.Definitions, []string) 
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	store := sqlite.NewGuarantee(db)
-	l := workflow.New(store, known)
+	l := workflow.New(store, machine.Rules{Actions: known})
 	if err := l.Add(t.Context(), "note.v1", source("one")); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func direct(t *testing.T, l *workflow.Library, routes ...guarantee.Route) {
 // Another process over the same store goes by the alias soon, and without having loaded the definition before.
 func TestAnAliasReachesOtherProcesses(t *testing.T) {
 	l, store, refs := library(t)
-	other := workflow.New(store, known)
+	other := workflow.New(store, machine.Rules{Actions: known})
 	if err := other.Add(t.Context(), "note.v1", source("one")); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/chain"
@@ -113,7 +114,7 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 	if err != nil {
 		return server.Services{}, err
 	}
-	library := workflow.New(e.Workflows, func(string) (effect, known bool) { return false, true })
+	library := workflow.New(e.Workflows, machine.Rules{Actions: func(string) (effect, known bool) { return false, true }})
 	if err := library.Add(tb.Context(), "note.v1", []byte(`{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}`)); err != nil {
 		return server.Services{}, err
 	}

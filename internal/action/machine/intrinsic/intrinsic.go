@@ -199,3 +199,15 @@ func (p *parser) quoted() (*Expr, error) {
 	}
 	return nil, errors.New("a string is not closed")
 }
+
+// Paths lists the paths in it, those in arguments too.
+func (e *Expr) Paths() []*jsonpath.Path {
+	var paths []*jsonpath.Path
+	if e.path != nil {
+		paths = append(paths, e.path)
+	}
+	for _, argument := range e.arguments {
+		paths = append(paths, argument.Paths()...)
+	}
+	return paths
+}

@@ -27,7 +27,7 @@ func (d *drawer) states(depth int) map[string]any {
 	}
 	states := map[string]any{}
 	for i, name := range names {
-		state := d.state(depth)
+		state := d.state(name, depth)
 		if i+1 < n {
 			state["Next"] = names[i+1]
 		} else {
@@ -38,7 +38,7 @@ func (d *drawer) states(depth int) map[string]any {
 	return map[string]any{"StartAt": names[0], "States": states}
 }
 
-func (d *drawer) state(depth int) map[string]any {
+func (d *drawer) state(name string, depth int) map[string]any {
 	kinds := []string{"Pass", "Wait", "Task", "Parallel", "Map"}
 	if depth == 0 {
 		kinds = kinds[:3]
@@ -48,7 +48,7 @@ func (d *drawer) state(depth int) map[string]any {
 	case "Pass":
 		state["Parameters"] = map[string]any{"in.$": "$", "state.$": "$$.State.Name", "id.$": "States.UUID()"}
 		state["ResultPath"] = rapid.SampledFrom([]any{"$.p", nil}).Draw(d.t, "target")
-		state["Assign"] = map[string]any{"x.$": "$.id"}
+		state["Assign"] = map[string]any{"x" + name + ".$": "$.id"}
 	case "Wait":
 		state["Seconds"] = json.Number(fmt.Sprint(rapid.IntRange(0, 5).Draw(d.t, "seconds")))
 	case "Task":
