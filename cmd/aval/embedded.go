@@ -158,9 +158,13 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	declared, err := declaredErrors(p.config.Chain.ABIs)
+	if err != nil {
+		return err
+	}
 	p.network, err = evm.Dial(ctx, evm.Config{
 		URL: url, ChainID: p.config.Chain.ID, GasMargin: fees.GasMargin,
-		FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip,
+		FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip, Errors: declared,
 	})
 	if err != nil {
 		return err
@@ -225,7 +229,7 @@ func (p *platform) openCustody(ctx context.Context) error {
 }
 
 func (p *platform) chains() step.Chains {
-	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Market: p.network, Fees: p.fees, Confirmations: p.config.Chain.Confirmations}}
+	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Market: p.network, Replayer: p.network, Fees: p.fees, Confirmations: p.config.Chain.Confirmations}}
 }
 
 func (p *platform) openEngine(ctx context.Context) (err error) {

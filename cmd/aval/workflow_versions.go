@@ -65,7 +65,7 @@ func (workflowInstall) Help() string {
 	return `The definition is checked as aval workflow lint does, and kept. Messages begin with it once an alias directs them to it.
 
     aval workflow install transfer.v1.yaml
-    aval workflow alias transfer.v1 3a49909ece64e168=95 5d0c9ef0a2b7c1d4=5`
+    aval workflow alias transfer.v1 76cdabcae111c5bf=95 5d0c9ef0a2b7c1d4=5`
 }
 
 // Run is the command.
@@ -97,7 +97,7 @@ func (workflowAlias) Help() string {
 	return `Weights are shares of their sum. Which definition a message gets follows from its id, so that a submission that is repeated gets the same. Messages that have begun stay with theirs.
 
     aval workflow versions
-    aval workflow alias transfer.v1 3a49909ece64e168=95 5d0c9ef0a2b7c1d4=5
+    aval workflow alias transfer.v1 76cdabcae111c5bf=95 5d0c9ef0a2b7c1d4=5
     aval workflow alias transfer.v1 5d0c9ef0a2b7c1d4
     aval workflow alias transfer.v1 --newest`
 }

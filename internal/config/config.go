@@ -108,6 +108,10 @@ type Chain struct {
 	// How transactions are priced, and what they may cost.
 	Fees Fees `yaml:"fees"`
 
+	// A folder with ABIs of contracts (*.json: an ABI, or a compiler's artifact), by whose custom errors reverted calls are
+	// explained. Empty: those that many contracts share.
+	ABIs string `yaml:"abis"`
+
 	// The development chain; without effect when url is set.
 	Dev DevChain `yaml:"dev"`
 }

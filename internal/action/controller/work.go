@@ -142,6 +142,11 @@ func (w *work) take(o step.Outcome) {
 	switch {
 	case o.Err != nil:
 		w.event = failure(o.Err)
+		if o.Output != nil {
+			if raw, err := json.Marshal(o.Output); err == nil { // the error stands without it too
+				w.event.Details = raw
+			}
+		}
 	case o.Later > 0:
 		w.event = machine.Event{Kind: machine.Later}
 	default:

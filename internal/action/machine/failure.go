@@ -52,8 +52,9 @@ func (m *mover) retry(st *State, name, cause string) bool {
 
 // errorOutput is what a Catch sees as states.errorOutput.
 type errorOutput struct {
-	Error string `json:"Error"`
-	Cause string `json:"Cause"`
+	Error   string          `json:"Error"`
+	Cause   string          `json:"Cause"`
+	Details json.RawMessage `json:"Details,omitempty"` // of an action's failure
 }
 
 func (m *mover) caught(st *State, name, cause string) bool {
@@ -65,7 +66,7 @@ func (m *mover) caught(st *State, name, cause string) bool {
 			m.caughtPath(st, &c, name, cause)
 			return true
 		}
-		out, err := json.Marshal(errorOutput{name, cause})
+		out, err := json.Marshal(errorOutput{name, cause, m.details})
 		if err != nil {
 			return false
 		}

@@ -25,10 +25,11 @@ import (
 
 // Event is what happened since the last Move.
 type Event struct {
-	Kind   Kind
-	Output json.RawMessage // of Succeeded
-	Error  string          // of Failed: the error name that Retry and Catch compare
-	Cause  string          // of Failed: a sentence
+	Kind    Kind
+	Output  json.RawMessage // of Succeeded
+	Error   string          // of Failed: the error name that Retry and Catch compare
+	Cause   string          // of Failed: a sentence
+	Details json.RawMessage // of Failed: what a Catch in CEL sees as states.errorOutput.Details; nil for none
 }
 
 // Kind of an event.

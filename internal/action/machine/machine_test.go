@@ -340,3 +340,29 @@ States:
 		}
 	}
 }
+
+// What an action tells beside its error is there for the Catch, and nothing is where it told nothing.
+func TestACatchSeesTheDetailsOfAFailure(t *testing.T) {
+	for given, want := range map[string]string{`{"block":7}`: `{"details":{"block":7},"error":"broken"}`, "": `{"details":{},"error":"broken"}`} {
+		p := play(t, `
+StartAt: Do
+States:
+  Do:
+    Type: Task
+    Resource: pure
+    Catch:
+      - ErrorEquals: [States.ALL]
+        Assign: {details: "{% has(states.errorOutput.Details) ? states.errorOutput.Details : {} %}", error: "{% states.errorOutput.Error %}"}
+        Next: Stop
+    End: true
+  Stop: {Type: Succeed}
+`)
+		event := Event{Kind: Failed, Error: "broken", Cause: "it broke"}
+		if given != "" {
+			event.Details = json.RawMessage(given)
+		}
+		if got := p.next(event); string(got.Ext) != want {
+			t.Errorf("with the details %q the ext is %s", given, got.Ext)
+		}
+	}
+}

@@ -50,6 +50,8 @@ type mover struct {
 	wait   time.Time
 	done   *Done
 
+	details json.RawMessage // of the failure under way
+
 	list  []any // the items of the Map where it stands
 	value any   // the state's input, when known
 	known bool  //
@@ -90,7 +92,7 @@ func (m *mover) react(e Event) {
 	case e.Kind == Succeeded:
 		m.leave(st, e.Output, "succeeded")
 	case e.Kind == Failed:
-		m.theirs = true
+		m.theirs, m.details = true, e.Details
 		m.failed(st, e.Error, e.Cause)
 	case e.Kind == Later && m.overdue(st):
 		m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))

@@ -57,6 +57,15 @@ func (g *Gate) Allow(ctx context.Context, task Task, tx *chain.Unsigned) (rule s
 	return decision.Rule, nil
 }
 
+// late refuses a message that has waited, parked or for a cheaper chain, until after the time that its client set.
+func (g *Gate) late(task Task) error {
+	expires := task.Record.Expires
+	if !expires.Before(g.now()) {
+		return nil
+	}
+	return problem.New(problem.Gone, "message-expired", "the message was good until %s and nothing was signed for it by then; send a new one if it is still wanted", expires.UTC().Format(time.RFC3339))
+}
+
 // Authorize lets a message through that the policy allows; the rule that decided goes into the history. What is denied after
 // it was signed, when it is replayed, must not end as refused: its transaction can be on the chain.
 func Authorize(gate *Gate, decisions Decisions) Action {
@@ -65,7 +74,7 @@ func Authorize(gate *Gate, decisions Decisions) Action {
 		for i, task := range tasks {
 			rule, err := gate.Allow(ctx, task, nil)
 			if err != nil && problem.KindOf(err) == problem.Forbidden {
-				err = late(ctx, decisions, task, err)
+				err = afterSigning(ctx, decisions, task, err)
 			}
 			out[i] = Outcome{Output: map[string]string{"rule": rule}, Note: "rule: " + rule, Err: err}
 		}
@@ -73,8 +82,8 @@ func Authorize(gate *Gate, decisions Decisions) Action {
 	}}
 }
 
-// late gives the denial, or what is said instead of it when the message was signed before.
-func late(ctx context.Context, decisions Decisions, task Task, denial error) error {
+// afterSigning gives the denial, or what is said instead of it when the message was signed before.
+func afterSigning(ctx context.Context, decisions Decisions, task Task, denial error) error {
 	if len(task.Begun) == 0 {
 		return denial
 	}

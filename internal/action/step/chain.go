@@ -19,6 +19,7 @@ type Chain struct {
 	Network       chain.Network
 	Codec         chain.Codec
 	Market        chain.Market      // asked for the price of replacements
+	Replayer      chain.Replayer    // asked why a transaction has failed
 	Fees          chain.FeePolicies // what transactions may cost
 	Confirmations uint64            // blocks that a transaction must be deep, its own included
 }

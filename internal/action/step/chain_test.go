@@ -3,6 +3,7 @@ package step_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -29,6 +30,11 @@ type ledger struct {
 	refuses  map[string]error        // by hash
 	sent     []string
 	signed   map[signer.Step]signer.Decision
+	forgot   error // what Replay answers
+}
+
+func (l *ledger) Replay(_ context.Context, tx chain.Unsigned, status chain.Status) (string, error) {
+	return fmt.Sprintf("%s in block %d is too much", tx.Value, status.Block), l.forgot
 }
 
 func (l *ledger) Status(_ context.Context, hashes []string) ([]chain.Status, error) {
@@ -75,7 +81,7 @@ func (l *ledger) task(hash string) step.Task {
 
 func (l *ledger) confirm(t *testing.T, tasks ...step.Task) []step.Outcome {
 	t.Helper()
-	return step.Confirm(step.Chains{chainID: {Network: l, Confirmations: 2}}, l, time.Second).Run(t.Context(), tasks)
+	return step.Confirm(step.Chains{chainID: {Network: l, Replayer: l, Confirmations: 2}}, l, time.Second).Run(t.Context(), tasks)
 }
 
 // desk is a client and a wallet as one test has them.
@@ -167,5 +173,31 @@ func TestI14ConfirmedIsDeepEnough(t *testing.T) {
 	l.statuses["0x04"] = reverted
 	if again := l.confirm(t, l.task("0x04"))[0]; again.Err != nil || again.Later == 0 {
 		t.Errorf("reverted and shallow: %+v", again)
+	}
+}
+
+// TestARevertIsToldWithReasonBlockAndFee: the nonce and the fee are spent, and the receipt says on what.
+func TestARevertIsToldWithReasonBlockAndFee(t *testing.T) {
+	status := mined
+	status.Success, status.Hash, status.GasUsed, status.Fee = false, "0xb1", 30_000, big.NewInt(60_000)
+	for name, test := range map[string]struct {
+		forgot error
+		want   string
+	}{
+		"explained":    {nil, "the transaction 0x01 was mined in block 7 and reverted: 5 in block 7 is too much; it used 30000 units of gas and cost 60000 wei"},
+		"not any more": {errors.New("missing trie node"), "reverted: the node cannot say why (missing trie node); it used"},
+	} {
+		l := &ledger{statuses: map[string]chain.Status{"0x01": status}, forgot: test.forgot}
+		task := l.task("0x01")
+		at := signer.Step{Message: task.Record.ID, State: "Sign"}
+		d := l.signed[at]
+		d.Tx.Value = big.NewInt(5)
+		l.signed[at] = d
+		out := l.confirm(t, task)[0]
+		details, err := json.Marshal(out.Output)
+		if err != nil || code(out.Err) != "execution-reverted" || !strings.Contains(out.Err.Error(), test.want) ||
+			string(details) != `{"block":7,"block_hash":"0xb1","confirmations":2,"gas_used":30000,"fee":"60000"}` {
+			t.Errorf("%s: %v with %s (%v)", name, out.Err, details, err)
+		}
 	}
 }

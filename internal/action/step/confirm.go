@@ -3,7 +3,6 @@ package step
 import (
 	"context"
 	"fmt"
-	"math/big"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
@@ -69,8 +68,11 @@ func (c confirmer) confirm(ctx context.Context, ch Chain, tasks []Task, which []
 	var lost []int
 	for k, i := range asked {
 		out[i] = c.judge(hashes[k], statuses[k], ch.Confirmations)
-		if statuses[k].State == chain.Unknown {
+		switch {
+		case statuses[k].State == chain.Unknown:
 			lost = append(lost, i)
+		case out[i].Err != nil:
+			out[i].Err = c.explained(ctx, ch, tasks[i], hashes[k], statuses[k])
 		}
 	}
 	c.again(ctx, ch, tasks, lost, out)
@@ -80,16 +82,9 @@ func (c confirmer) confirm(ctx context.Context, ch Chain, tasks []Task, which []
 func (c confirmer) judge(hash string, s chain.Status, want uint64) Outcome {
 	switch {
 	case s.State == chain.Mined && s.Depth >= want && !s.Success:
-		return Outcome{Err: problem.New(problem.Unprocessable, "execution-reverted", "the transaction %s was mined in block %d and reverted", hash, s.Block)}
+		return Outcome{Err: reverted(hash, s, ""), Output: confirmed(s)}
 	case s.State == chain.Mined && s.Depth >= want:
-		fee := s.Fee
-		if fee == nil {
-			fee = new(big.Int)
-		}
-		return Outcome{
-			Note:   fmt.Sprintf("block %d, %d deep", s.Block, s.Depth),
-			Output: confirmation{Block: s.Block, BlockHash: s.Hash, Confirmations: s.Depth, GasUsed: s.GasUsed, Fee: fee.String()},
-		}
+		return Outcome{Note: fmt.Sprintf("block %d, %d deep", s.Block, s.Depth), Output: confirmed(s)}
 	case s.State == chain.Mined:
 		return Outcome{Later: c.every, Note: fmt.Sprintf("%s is in block %d, %d of %d confirmations", hash, s.Block, s.Depth, want)}
 	}

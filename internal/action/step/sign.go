@@ -17,7 +17,8 @@ type Signer interface {
 }
 
 // Sign builds the transaction that an order asks for, has the policy decide once more on exactly what would be signed
-// (I23), and has it signed with the wallet's key. A step that is signed already answers with what it signed (I13).
+// (I23), and has it signed with the wallet's key: message-expired when the client's time for it is over. A step that was decided
+// before is completed whatever the time, and one that is signed already answers with what it signed (I13).
 func Sign(gate *Gate, keys Signer, chains Chains) Action {
 	s := signing{gate, keys, chains}
 	return Action{Name: "sign", Effect: true, Batch: 128, Parallel: 4, Run: s.run}
@@ -90,7 +91,9 @@ func (s signing) drafts(ctx context.Context, ch Chain, tasks []Task, which []int
 			ready = append(ready, d)
 			continue
 		}
-		fresh = append(fresh, d)
+		if out[i].Err = s.gate.late(tasks[i]); out[i].Err == nil {
+			fresh = append(fresh, d)
+		}
 	}
 	return append(ready, s.build(ctx, ch, tasks, fresh, out)...)
 }

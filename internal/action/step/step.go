@@ -28,7 +28,7 @@ type Task struct {
 
 // Outcome is what an action answers for one task: exactly one of Output, Err or Later counts, in the order Err, Later, Output.
 type Outcome struct {
-	Output  any           // marshalled to JSON as the state's result; nil is {}
+	Output  any           // marshalled to JSON as the state's result; nil is {}. With Err: what a Catch sees as Details
 	Note    string        // one line for the history: which rule decided, which hash was sent
 	Err     error         // its problem code is the error name that Retry and Catch see
 	Later   time.Duration // not finished: run the same task again after this long; not an attempt

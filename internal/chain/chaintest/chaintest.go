@@ -23,9 +23,10 @@ type Account interface {
 
 // Subject is what the suite tests, with what it needs from outside.
 type Subject struct {
-	Network chain.Network
-	Market  chain.Market
-	Codec   chain.Codec
+	Network  chain.Network
+	Market   chain.Market
+	Replayer chain.Replayer
+	Codec    chain.Codec
 	// Head reads the newest block's number from the node itself, past the Network.
 	Head func(t *testing.T) uint64
 	// Account makes an account with that much coin, already mined. 0 makes an empty one.
@@ -53,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		"a transaction that cannot be paid any more is refused":  drained,
 		"one failing call leaves the others of a batch alone":    mixed,
 		"a revert is told with its reason":                       reverts,
+		"what was mined and reverted is told with its reason":    undone,
 		"another transaction with the same nonce is refused":     nonceUsed,
 		"a replacement is taken at a tenth more and no less":     replaces,
 		"a transaction with one gas price is mined":              legacy,
@@ -196,6 +198,25 @@ func reverts(t *testing.T, s Subject) {
 	wants(t, errs[0], "execution-reverted")
 	if errs[0] != nil && !strings.Contains(errs[0].Error(), `"no"`) {
 		t.Errorf("the reason is missing: %v", errs[0])
+	}
+}
+
+// undone sends what Build would refuse: a revert can also come about between the estimate and the block.
+func undone(t *testing.T, s Subject) {
+	from := s.Account(t, coin)
+	contract, data := s.Reverting(t)
+	tx := s.build(t, []chain.Call{{From: from.Address(), To: from.Address()}})[0]
+	tx.To, tx.Data, tx.Gas = contract, data, 100_000
+	signed := s.sign(t, from, tx, 0)
+	wants(t, s.Network.Send(t.Context(), [][]byte{signed.Raw})[0], "")
+	status := s.confirmed(t, signed.Hash)
+	if status.Success || status.GasUsed == 0 || status.Fee.Sign() <= 0 {
+		t.Errorf("a transaction that reverts is %+v", status)
+	}
+	reason, err := s.Replayer.Replay(t.Context(), tx, status)
+	wants(t, err, "")
+	if !strings.Contains(reason, `"no"`) {
+		t.Errorf("the reason is told as %q", reason)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ethereum/go-ethereum/accounts/abi"
-	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/avalhq/aval/internal/problem"
@@ -120,7 +118,7 @@ func (n *Network) refusal(err error, what string) error {
 	case insufficientFunds:
 		return caused(err, problem.Unprocessable, "insufficient-funds", "%s cannot be paid on %s: fund the sender with value and gas, then try again (the node says: %s)", what, n.ID(), said)
 	case reverted:
-		return caused(err, problem.Unprocessable, "execution-reverted", "%s fails on %s: %s", what, n.ID(), revertReason(err))
+		return caused(err, problem.Unprocessable, "execution-reverted", "%s fails on %s: %s", what, n.ID(), n.revertReason(err))
 	case underpriced:
 		return caused(err, problem.Unavailable, "transaction-underpriced", "%s offers less than %s asks at present: try again later, or with a higher fee (the node says: %s)", what, n.ID(), said)
 	case nonceTooLow, nonceTaken:
@@ -170,29 +168,4 @@ func caused(cause error, kind problem.Kind, code, format string, args ...any) er
 	p := problem.New(kind, code, format, args...)
 	p.Cause = cause
 	return p
-}
-
-// revertReason reads Error(string), Panic(uint256) or the selector of a custom error out of the node's answer.
-func revertReason(err error) string {
-	var data rpc.DataError
-	if errors.As(err, &data) {
-		raw := revertData(data.ErrorData())
-		if reason, unpacked := abi.UnpackRevert(raw); unpacked == nil {
-			return "the contract says " + strconv.Quote(shortened(reason))
-		}
-		if len(raw) >= 4 {
-			return "the contract's error " + hexutil.Encode(raw[:4])
-		}
-	}
-	return "the node says " + strconv.Quote(shortened(err.Error()))
-}
-
-// revertData finds the bytes: a hex string, or an object that holds one (Hardhat).
-func revertData(data any) []byte {
-	if object, ok := data.(map[string]any); ok {
-		data = object["data"]
-	}
-	text, _ := data.(string)
-	raw, _ := hexutil.Decode(text)
-	return raw
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/avalhq/aval/internal/problem"
@@ -117,30 +115,6 @@ func TestEveryClassIsAProblemWithASentence(t *testing.T) {
 		}
 		if !errors.As(p, new(said)) || !strings.Contains(p.Detail, "the transaction 0x12") {
 			t.Errorf("the cause or what was tried is missing in %q", p.Detail)
-		}
-	}
-}
-
-func TestRevertReasonsAreDecoded(t *testing.T) {
-	// Error("no"), Panic(0x11) and ERC6093's ERC20InvalidReceiver(address), as the Solidity ABI encodes them.
-	text := "0x08c379a0" + strings.Repeat("0", 62) + "20" + strings.Repeat("0", 63) + "2" + "6e6f" + strings.Repeat("0", 60)
-	panicked := "0x4e487b71" + strings.Repeat("0", 62) + "11"
-	custom := hexutil.Encode(append(selector("ERC20InvalidReceiver(address)"), common.LeftPadBytes(nil, 32)...))
-	for _, test := range []struct {
-		data any
-		want string
-	}{
-		{text, `the contract says "no"`},
-		{map[string]any{"data": text}, `the contract says "no"`},
-		{panicked, `the contract says "arithmetic underflow or overflow"`},
-		{custom, "the contract's error 0xec442f05"},
-		{nil, `the node says "execution reverted"`},
-		{"0x", `the node says "execution reverted"`},
-		{"nonsense", `the node says "execution reverted"`},
-		{12, `the node says "execution reverted"`},
-	} {
-		if got := revertReason(said{code: 3, message: "execution reverted", data: test.data}); got != test.want {
-			t.Errorf("%v is told as %q, not %q", test.data, got, test.want)
 		}
 	}
 }

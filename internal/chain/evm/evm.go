@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
@@ -49,6 +50,8 @@ type Config struct {
 	FeeAge time.Duration
 	// GasMargin is what Build adds to the estimate of a contract call, in percent; 0 means 20.
 	GasMargin uint64
+	// Errors are custom errors of contracts, by which reverts are explained; see DeclaredErrors. Widespread ones are known.
+	Errors []abi.Error
 	// Poll is how often Heads asks over HTTP, and as a net under a subscription; 0 means 1 s.
 	Poll time.Duration
 }
@@ -80,6 +83,7 @@ type Network struct {
 	codec    *Codec
 	contact  chan *contact // holds the one contact: taken while it is made
 	fees     fees
+	errors   vocabulary
 }
 
 var _ chain.Network = (*Network)(nil)
@@ -125,7 +129,11 @@ func newNetwork(config Config) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{config: config.withDefaults(), endpoint: endpoint, contact: make(chan *contact, 1)}
+	known, err := newVocabulary(config.Errors)
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{config: config.withDefaults(), endpoint: endpoint, contact: make(chan *contact, 1), errors: known}
 	n.contact <- &contact{}
 	return n, nil
 }

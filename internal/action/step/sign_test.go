@@ -1,0 +1,119 @@
+package step_test
+
+import (
+	"context"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/chain/evm"
+	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/custody/policy"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/wallet"
+)
+
+const (
+	payer = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"
+	payee = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+)
+
+// office builds and signs what it is asked to, and remembers it.
+type office struct {
+	ledger
+	built  []chain.Call
+	change func(tx *chain.Unsigned) // what a node in between makes of a transaction
+	signed []signer.Request
+}
+
+func (o *office) Build(_ context.Context, calls []chain.Call) ([]chain.Unsigned, []error) {
+	o.built = append(o.built, calls...)
+	txs := make([]chain.Unsigned, len(calls))
+	for i, c := range calls {
+		txs[i] = chain.Unsigned{Chain: chainID, From: c.From, To: c.To, Value: c.Value, Data: c.Data, Gas: 21_000, Fee: big.NewInt(2), Tip: big.NewInt(1)}
+		if o.change != nil {
+			o.change(&txs[i])
+		}
+	}
+	return txs, make([]error, len(calls))
+}
+
+func (o *office) Sign(_ context.Context, _ string, requests []signer.Request) ([]signer.Decision, []error) {
+	o.signed = append(o.signed, requests...)
+	decisions := make([]signer.Decision, len(requests))
+	for i, r := range requests {
+		decisions[i] = signer.Decision{Step: r.Step, Chain: chainID, Tx: r.Tx, Signed: chain.Signed{Hash: "0x01"}}
+	}
+	return decisions, make([]error, len(requests))
+}
+
+// order is a transfer of 100 by the wallet's owner, good until then.
+func (o *office) order(expires time.Time) step.Task {
+	return step.Task{State: "Sign", Record: &guarantee.Record{Verified: message.Verified{Message: message.Message{
+		ID: message.NewID(), Type: "transfer.v1", Client: "cli_a", Chain: chainID, Expires: expires,
+		Body: []byte(`{"wallet":"wal_a","to":"` + payee + `","asset":"native","amount":"100","memo":""}`),
+	}}}}
+}
+
+func (o *office) sign(t *testing.T, now time.Time, fees chain.FeePolicies, tasks ...step.Task) []step.Outcome {
+	t.Helper()
+	rules, err := policy.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := desk{Client: clients.Client{ID: "cli_a"}, Wallet: wallet.Wallet{ID: "wal_a", Owner: "cli_a", Chain: chainID, Address: payer, Key: "key_a"}}
+	gate := step.NewGate(rules, owner, drawer{owner}, func() time.Time { return now })
+	return step.Sign(gate, o, step.Chains{chainID: {Network: o, Codec: evm.NewCodec(1337), Fees: fees}}).Run(t.Context(), tasks)
+}
+
+// TestAnExpiredMessageIsNotSigned: it may have been parked for months. What was decided before is completed.
+func TestAnExpiredMessageIsNotSigned(t *testing.T) {
+	until := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		now     time.Time
+		decided bool
+		want    string
+	}{
+		"in time":                {until, false, ""},
+		"too late":               {until.Add(time.Second), false, "message-expired"},
+		"decided before the end": {until.Add(time.Hour), true, ""},
+	} {
+		o := &office{}
+		task := o.order(until)
+		if test.decided {
+			at := signer.Step{Message: task.Record.ID, State: "Sign"}
+			o.ledger.signed = map[signer.Step]signer.Decision{at: {Step: at}}
+		}
+		out := o.sign(t, test.now, chain.FeePolicies{}, task)[0]
+		if code(out.Err) != test.want || (test.want == "") != (len(o.signed) == 1) || test.want != "" && len(o.built) > 0 {
+			t.Errorf("%s: %v, built %d, signed %d", name, out.Err, len(o.built), len(o.signed))
+		}
+	}
+}
+
+// TestTheMessageTypesBudgetIsAskedFor: what is built is bound by the policy of its message type.
+func TestTheMessageTypesBudgetIsAskedFor(t *testing.T) {
+	o, budget := &office{}, big.NewInt(7)
+	o.sign(t, time.Now(), chain.FeePolicies{Types: map[string]chain.FeePolicy{"transfer.v1": {Budget: budget}}}, o.order(time.Now().Add(time.Hour)))
+	if len(o.built) != 1 || o.built[0].Fees.Budget != budget {
+		t.Errorf("built with %+v", o.built)
+	}
+}
+
+// TestA12WhatWouldBeSignedIsWhatWasAskedFor: a transaction that became another one on its way is not signed.
+func TestA12WhatWouldBeSignedIsWhatWasAskedFor(t *testing.T) {
+	for name, change := range map[string]func(tx *chain.Unsigned){
+		"receiver": func(tx *chain.Unsigned) { tx.To = payer },
+		"amount":   func(tx *chain.Unsigned) { tx.Value = big.NewInt(101) },
+		"data":     func(tx *chain.Unsigned) { tx.Data = []byte{1} },
+	} {
+		o := &office{change: change}
+		if out := o.sign(t, time.Now(), chain.FeePolicies{}, o.order(time.Now().Add(time.Hour))); code(out[0].Err) != "policy-denied" || len(o.signed) > 0 {
+			t.Errorf("another %s: %+v, signed %d", name, out[0], len(o.signed))
+		}
+	}
+}
