@@ -49,7 +49,7 @@ func TestTokensMoveThroughTheChainPort(t *testing.T) {
 	txs, errs := network.Build(t.Context(), []chain.Call{{From: holder, To: token, Data: data}, {From: holder, To: token, Data: tooMuch}})
 	must(t, errs[0])
 	var refused *problem.Error
-	if !errors.As(errs[1], &refused) || refused.Code != "execution-reverted" || !strings.Contains(refused.Detail, "0xe450d38c") {
+	if !errors.As(errs[1], &refused) || refused.Code != "execution-reverted" || !strings.Contains(refused.Detail, "ERC20InsufficientBalance(sender: "+holder+", balance: 100, needed: 101)") {
 		t.Errorf("moving more than there is answers %v, not ERC6093's InsufficientBalance", errs[1])
 	}
 	digest, err := network.Codec().Digest(txs[0], 0)
