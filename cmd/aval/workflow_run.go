@@ -73,8 +73,8 @@ func inFile(file string, err error) error {
 
 // mock reads the outcomes of Tasks.
 func (c *workflowRun) mock(s *screen) (simulate.Mock, error) {
-	nothing := func(machine.Run) (machine.Event, error) {
-		return machine.Event{Kind: machine.Succeeded, Output: json.RawMessage("{}")}, nil
+	nothing := func(machine.Run) (simulate.Outcome, error) {
+		return simulate.Outcome{Output: json.RawMessage("{}")}, nil
 	}
 	if c.Mock == "" {
 		return nothing, nil
@@ -91,7 +91,7 @@ func (c *workflowRun) mock(s *screen) (simulate.Mock, error) {
 		return nil, misused("mock-invalid", "%s is not a list of outcomes for each state: %w", c.Mock, err)
 	}
 	answer := outcomes.Mock()
-	return func(r machine.Run) (machine.Event, error) {
+	return func(r machine.Run) (simulate.Outcome, error) {
 		if len(outcomes[r.State]) == 0 {
 			return nothing(r)
 		}

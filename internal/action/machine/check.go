@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -174,13 +175,14 @@ func (l *loader) checkTask(st *State) {
 	if st.Timeout > 0 && st.Heartbeat >= st.Timeout {
 		l.of(st, []any{"HeartbeatSeconds"}, "must have HeartbeatSeconds below its TimeoutSeconds")
 	}
-	effect, known := l.rules.Actions(st.Resource)
-	st.Effect = effect
+	st.Action, st.Called = strings.CutSuffix(st.Resource, waitForToken)
+	effect, known := l.rules.Actions(st.Action)
+	st.Effect = effect || st.Called
 	switch {
 	case st.Resource == "":
 		l.of(st, nil, "has no Resource; it names the action to run")
 	case !known:
-		l.of(st, []any{"Resource"}, "runs the action %q, which is not registered; %s", st.Resource, meant(st.Resource, l.rules.Names))
+		l.of(st, []any{"Resource"}, "runs the action %q, which is not registered; %s", st.Action, meant(st.Action, l.rules.Names))
 	}
 	l.checkHandlers(st)
 }

@@ -1,10 +1,8 @@
 package machine
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/avalhq/aval/internal/action/machine/value"
@@ -43,11 +41,8 @@ func (m *mover) context() (any, error) {
 	c := map[string]any{"Execution": execution, "State": state, "StateMachine": map[string]any{"Id": m.def.Ref(), "Name": m.def.Name}}
 	if st := m.states[m.place.State]; st != nil && st.Type == Task {
 		state["RetryCount"] = json.Number(fmt.Sprint(max(m.place.Attempt-1, 0)))
-		if strings.Contains(st.Resource, ".waitForTaskToken") || strings.Contains(st.Resource, ".sync") {
-			drew := m.drew
-			token := (&view{m: m, purpose: "token"}).Draw()
-			m.drew = drew // the same token each time the state asks for it
-			c["Task"] = map[string]any{"Token": base64.RawURLEncoding.EncodeToString(token[:])}
+		if token := m.token(st); token != "" {
+			c["Task"] = map[string]any{"Token": token}
 		}
 	}
 	if m.item != nil {

@@ -45,10 +45,12 @@ type State struct {
 	Comment   string
 	Next      string
 	End       bool
-	Resource  string // Task: the action's name
-	Effect    bool   // Task: the action touches the outside
+	Resource  string // Task: as it is written
+	Action    string // Task: the action's name, which is the Resource without ".waitForTaskToken"
+	Called    bool   // Task: waits until its token is answered
+	Effect    bool   // Task: the action touches the outside, or has a token to hand out
 	Timeout   time.Duration
-	Heartbeat time.Duration // Task: how often an action that waits to be called back must be heard of; 0: need not
+	Heartbeat time.Duration // Task: how often its action, or who has its token, must be heard of; 0: need not
 	Retry     []Retrier
 	Catch     []Catcher
 	Branches  []*States // Parallel: its branches; Map: what is done with each item
@@ -65,6 +67,9 @@ type State struct {
 	err       *template
 	cause     *template
 	flow      *flow // of the JSONPath language; nil in the CEL language
+
+	timeout   *template // TimeoutSeconds as an expression, of the CEL language
+	heartbeat *template // HeartbeatSeconds as an expression
 }
 
 // States are the states of a branch, of which one is the first.

@@ -10,6 +10,10 @@ import (
 // failed applies the state's Retry and Catch to an error.
 func (m *mover) failed(st *State, name, cause string) {
 	m.run, m.wait = nil, time.Time{}
+	m.place.Call = 0 // this attempt is over: an answer to it comes too late
+	if m.place.Phase == Called {
+		m.place.Phase = Running
+	}
 	if m.place.Fork != nil {
 		m.place.Fork, m.drew = nil, true // branches may have drawn
 	}

@@ -321,9 +321,11 @@ func (m *mover) arguments(st *State) (json.RawMessage, error) {
 		m.place.Limit = seconds
 	}
 	if st.flow.heartbeat != nil {
-		if _, err := m.whole(st.flow.heartbeat, input, "HeartbeatSecondsPath", 1); err != nil {
+		seconds, err := m.whole(st.flow.heartbeat, input, "HeartbeatSecondsPath", 1)
+		if err != nil {
 			return nil, err
 		}
+		m.place.Pulse = seconds
 	}
 	return encode(parameters)
 }

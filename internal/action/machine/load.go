@@ -257,11 +257,12 @@ func (l *loader) celFields(st *State, n *yaml.Node) map[string]func(*yaml.Node) 
 
 func (l *loader) task(st *State) map[string]func(*yaml.Node) {
 	return map[string]func(*yaml.Node){
-		"Resource":       l.text(&st.Resource),
-		"Arguments":      l.template(&st.arguments),
-		"TimeoutSeconds": l.seconds(&st.Timeout),
-		"Retry":          l.list(func(n *yaml.Node) { l.retrier(st, n) }),
-		"Catch":          l.list(func(n *yaml.Node) { l.catcher(st, n) }),
+		"Resource":         l.text(&st.Resource),
+		"Arguments":        l.template(&st.arguments),
+		"TimeoutSeconds":   l.secondsOr(&st.Timeout, &st.timeout),
+		"HeartbeatSeconds": l.secondsOr(&st.Heartbeat, &st.heartbeat),
+		"Retry":            l.list(func(n *yaml.Node) { l.retrier(st, n) }),
+		"Catch":            l.list(func(n *yaml.Node) { l.catcher(st, n) }),
 	}
 }
 

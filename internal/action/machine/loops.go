@@ -29,10 +29,10 @@ func (l *loader) reviewLoops(states map[string]*State) {
 // pauses tells whether a message that comes to the state stays for a while.
 func pauses(st *State, rules Rules) bool {
 	switch {
-	case st.Type == Wait, st.Effect, strings.Contains(st.Resource, ".waitForTaskToken"):
+	case st.Type == Wait, st.Effect:
 		return true
 	case st.Type == Task:
-		return rules.Parks != nil && rules.Parks(st.Resource)
+		return rules.Parks != nil && rules.Parks(st.Action)
 	}
 	return slices.ContainsFunc(st.Branches, func(b *States) bool {
 		for _, inner := range b.States {

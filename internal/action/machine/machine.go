@@ -15,6 +15,10 @@
 // Branches of a Parallel and iterations of a Map take turns: a Move asks for one action at a time, and the next branch goes on
 // when it has answered. Their states are named by the way to them, "Fan/0/Pay", in Runs and Visits.
 //
+// A Task whose Resource ends in .waitForTaskToken hands a token out and waits for an answer to it. Each of its attempts is a
+// call, numbered through the whole workflow; a Move tells which calls it opens and closes, and Env what came in for the open
+// ones. The token itself is made by Env.Token of state and call, so that it is the same after a crash and is stored nowhere.
+//
 // What is missing of the language is refused when a definition is loaded, never ignored.
 package machine
 
@@ -53,6 +57,24 @@ type Env struct {
 	Execution Execution       // for the context object
 	Context   json.RawMessage // the context object itself, in place of one that is made; for trying out a state
 	Seed      string          // the message's own: what States.UUID and States.MathRandom draw from
+
+	Token   func(state string, call int) string // makes the token of a call; nil: none are given out
+	Replies map[int]Reply                       // what has come in for open calls, by number
+}
+
+// Reply is what has come in for a call.
+type Reply struct {
+	Beat   time.Time // when the last heartbeat came; zero: none did
+	Answer *Event    // Succeeded or Failed; nil: none came
+	By     string    // who answered
+}
+
+// Call is one attempt of a Task that waits for an answer to its token.
+type Call struct {
+	Number    int           // within the message, from 1
+	State     string        // the way to it, as in Run
+	Until     time.Time     // when the answer comes too late
+	Heartbeat time.Duration // how often something must be heard; 0: need not
 }
 
 // Move is the answer of Next. Exactly one of Run, Wait and Done is set.
@@ -63,12 +85,16 @@ type Move struct {
 	Run    *Run
 	Wait   time.Time // nothing to do before this time
 	Done   *Done
+
+	Opened []Call // calls that take an answer from now on: to be stored before the action runs
+	Closed []int  // calls that take none any more
+	Open   int    // calls that are open after the Move
 }
 
 // Visit is something that happened in a state, for the history.
 type Visit struct {
 	State string
-	What  string // "entered", "succeeded", "caught", "retry", "passed", "chose", "waiting", "waited", "ended"
+	What  string // "entered", "succeeded", "caught", "retry", "passed", "chose", "waiting", "waited", "answered", "ended"
 	Note  string
 }
 
@@ -82,6 +108,10 @@ type Run struct {
 	Resumed   bool      // an earlier run of this attempt may have been cut off
 	Begun     []string  // the states whose effect may have happened, at any time
 	Deadline  time.Time // zero: none
+
+	Heartbeat time.Duration // how often the action must report; 0: need not
+	Call      int           // the call that the action hands the token of out; 0: none
+	Token     string        // its token: who has it can answer, so it goes to nobody else and into no log
 }
 
 // Done is the end of a workflow.

@@ -12,6 +12,13 @@ func (d *Definition) Next(p Place, ext json.RawMessage, e Event, env Env) Move {
 	m := &mover{def: d, states: d.States, env: env, place: p, ext: ext}
 	m.root = m
 	m.drive(e)
+	move := m.move()
+	d.calls(&move, &p)
+	return move
+}
+
+func (m *mover) move() Move {
+	d, env := m.def, m.env
 	if end := env.Execution.Started.Add(d.Timeout); d.Timeout > 0 && m.wait.After(end) {
 		m.wait = end
 	}
@@ -87,6 +94,10 @@ func (m *mover) react(e Event) {
 		m.fail(ErrTimeout, fmt.Sprintf("the workflow was not finished %s after it began", m.def.Timeout))
 	case m.place.Fork != nil:
 		m.branches(st, e)
+	case m.reply().Answer != nil:
+		m.replied(st, m.reply())
+	case e.Kind == Succeeded && st.Called:
+		m.await(st)
 	case e.Kind == Succeeded && st.flow != nil:
 		m.answered(st, e.Output, "succeeded")
 	case e.Kind == Succeeded:
@@ -95,7 +106,7 @@ func (m *mover) react(e Event) {
 		m.theirs, m.details = true, e.Details
 		m.failed(st, e.Error, e.Cause)
 	case e.Kind == Later && m.overdue(st):
-		m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))
+		m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, m.timeout(st)))
 	case e.Kind == Later:
 		m.ask(st, true)
 	default:
@@ -114,7 +125,7 @@ func (m *mover) fed(st *State) {
 			return
 		}
 		if m.overdue(st) {
-			m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, st.Timeout))
+			m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, m.timeout(st)))
 			return
 		}
 		m.ask(st, true)
@@ -129,6 +140,8 @@ func (m *mover) fed(st *State) {
 			return
 		}
 		m.ask(st, true)
+	case Called:
+		m.called(st)
 	case Waiting:
 		switch {
 		case early:
@@ -204,20 +217,41 @@ func (m *mover) enter() {
 
 // ask makes the Run of the Task where the message stands.
 func (m *mover) ask(st *State, resumed bool) {
+	if st.Called && m.root.env.Token == nil {
+		m.failed(st, ErrRuntime, fmt.Sprintf("%s needs a task token, and none are given out here", st.Name))
+		return
+	}
+	opens := st.Called && m.place.Call == 0
+	if opens {
+		m.root.place.Calls++
+		m.place.Call = m.root.place.Calls
+	}
 	arguments, ok := m.asked(st)
 	if !ok {
 		return
 	}
+	if opens && len(m.visits) == 0 {
+		m.visit(st.Name, "entered", "") // a call is stored before its token is given away
+	}
 	m.place.Phase, m.place.Until = Running, 0
-	m.run = &Run{State: m.prefix + st.Name, Action: st.Resource, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.root.place.Begun}
+	m.run = &Run{State: m.prefix + st.Name, Action: st.Action, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.root.place.Begun}
 	if timeout := m.timeout(st); timeout > 0 {
 		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(timeout)
 	}
+	if !st.Called {
+		m.run.Heartbeat = m.heartbeat(st)
+		return
+	}
+	m.run.Call, m.run.Token = m.place.Call, m.token(st)
 }
 
 func (m *mover) asked(st *State) (json.RawMessage, bool) {
 	if st.flow == nil {
-		return m.evaluate(st, st.arguments, m.scope())
+		sc := m.scope()
+		if !m.computedSeconds(st, sc, st.timeout, "TimeoutSeconds", &m.place.Limit) || !m.computedSeconds(st, sc, st.heartbeat, "HeartbeatSeconds", &m.place.Pulse) {
+			return nil, false
+		}
+		return m.evaluate(st, st.arguments, sc)
 	}
 	arguments, err := m.arguments(st)
 	if err != nil {

@@ -16,6 +16,7 @@ const (
 	Running Phase = "r" // a Task whose action was asked for: with an effect, this is the intent
 	Retry   Phase = "y" // a Task that will be tried again when Until has come
 	Waiting Phase = "w" // a Wait state until Until
+	Called  Phase = "c" // a Task whose action has answered, and whose token has not
 )
 
 // Place is where a message stands in its workflow; what Guarantee stores with it. The encoding is JSON with a version.
@@ -28,7 +29,10 @@ type Place struct {
 	Spent   []int           `json:"n,omitempty"` // retries spent, by retrier
 	Entered int64           `json:"e,omitempty"` // Unix microseconds: when the attempt began, for its timeout
 	Until   int64           `json:"u,omitempty"` // Unix microseconds: of Retry and Waiting
-	Limit   int64           `json:"l,omitempty"` // seconds, from TimeoutSecondsPath
+	Limit   int64           `json:"l,omitempty"` // seconds, where TimeoutSeconds is computed
+	Pulse   int64           `json:"h,omitempty"` // seconds, where HeartbeatSeconds is computed
+	Call    int             `json:"c,omitempty"` // of a Task that waits for an answer: the number of its call; 0: none
+	Calls   int             `json:"k,omitempty"` // of the whole workflow: the calls so far
 	Drawn   int             `json:"d,omitempty"` // states that drew random values
 	Fork    *Fork           `json:"f,omitempty"` // a Parallel or Map under way
 	Begun   []string        `json:"b,omitempty"` // Tasks with an effect that were begun at any time: begun again, they are resumed
@@ -76,7 +80,7 @@ type Branch struct {
 }
 
 func (p Place) at(state string, input json.RawMessage) Place {
-	return Place{State: state, Input: input, Begun: p.Begun, Drawn: p.Drawn}
+	return Place{State: state, Input: input, Begun: p.Begun, Drawn: p.Drawn, Calls: p.Calls}
 }
 
 // begin notes that the effect of a state may happen from now on; it tells whether it may have happened before. The effect's
@@ -90,9 +94,13 @@ func (p *Place) begin(state string) (before bool) {
 }
 
 // Restart is the same state, begun anew with nothing spent: what an operator's resume does. A Task is tried again at once,
-// and knows that an effect may have happened.
+// and knows that an effect may have happened; one that waits for an answer waits on, for the same.
 func (p Place) Restart() Place {
-	anew := Place{State: p.State, Input: p.Input, Phase: p.Phase, Attempt: p.Attempt, Until: p.Until, Begun: p.Begun, Drawn: p.Drawn}
+	anew := p
+	anew.Spent, anew.Entered, anew.Limit, anew.Pulse, anew.Fork = nil, 0, 0, 0, nil
+	if p.Phase == Called {
+		anew.Entered, anew.Limit, anew.Pulse = p.Entered, p.Limit, p.Pulse
+	}
 	if p.Phase == Running || p.Phase == Retry {
 		anew.Phase, anew.Until = Retry, 0
 	}
@@ -100,4 +108,6 @@ func (p Place) Restart() Place {
 }
 
 // Replay is the definition's beginning, for a message that stands at p: what was begun stays known.
-func (d *Definition) Replay(p Place) Place { return Place{State: d.StartAt, Begun: p.Begun} }
+func (d *Definition) Replay(p Place) Place {
+	return Place{State: d.StartAt, Begun: p.Begun, Calls: p.Calls}
+}

@@ -49,6 +49,17 @@ func (l *loader) seconds(into *time.Duration) func(*yaml.Node) {
 	}
 }
 
+// secondsOr reads a number of seconds, or an expression that gives one.
+func (l *loader) secondsOr(into *time.Duration, computed **template) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && strings.HasPrefix(strings.TrimSpace(n.Value), "{%") {
+			*computed = l.value(n)
+			return
+		}
+		l.seconds(into)(n)
+	}
+}
+
 func (l *loader) list(each func(*yaml.Node)) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.SequenceNode {

@@ -132,6 +132,11 @@ func (s *scope) context() any {
 	context := map[string]any{"State": map[string]any{
 		"Name": s.m.place.State, "RetryCount": int64(max(s.m.place.Attempt-1, 0)), "EnteredTime": time.UnixMicro(s.m.place.Entered).UTC().Format(time.RFC3339Nano),
 	}}
+	if st := s.m.states[s.m.place.State]; st != nil {
+		if token := s.m.token(st); token != "" {
+			context["Task"] = map[string]any{"Token": token}
+		}
+	}
 	if item := s.m.item; item != nil {
 		context["Map"] = map[string]any{"Item": map[string]any{"Index": int64(item.index), "Value": item.value}}
 	}

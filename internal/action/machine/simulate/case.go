@@ -103,11 +103,11 @@ func (c *Case) mock() Mock {
 		}
 	}
 	byState := outcomes.Mock()
-	return func(r machine.Run) (machine.Event, error) {
+	return func(r machine.Run) (Outcome, error) {
 		for i, t := range c.Tasks {
 			if t.State == nil && !used[i] && c.alike(r.Arguments, t.Input) {
 				used[i] = true
-				return t.Outcome.Event(), nil
+				return t.Outcome, nil
 			}
 		}
 		return byState(r)

@@ -8,11 +8,14 @@ import (
 	"github.com/avalhq/aval/internal/action/machine"
 )
 
-// Outcome is what a Task came to: an output, or an error.
+// Outcome is what a Task came to: an output, or an error. Times are in seconds from when the Task was asked for.
 type Outcome struct {
-	Output json.RawMessage `json:"output"`
-	Error  *string         `json:"error"`
-	Cause  *string         `json:"cause"`
+	Output     json.RawMessage `json:"output"`
+	Error      *string         `json:"error"`
+	Cause      *string         `json:"cause"`
+	After      int64           `json:"after"`      // when it came
+	Never      bool            `json:"never"`      // it did not
+	Heartbeats []int64         `json:"heartbeats"` // when it was heard of before
 }
 
 // Event is the outcome as the machine takes it.
@@ -37,16 +40,16 @@ type Outcomes map[string][]Outcome
 // Mock answers Tasks from the outcomes, using them up.
 func (o Outcomes) Mock() Mock {
 	next := map[string]int{}
-	return func(r machine.Run) (machine.Event, error) {
+	return func(r machine.Run) (Outcome, error) {
 		name := r.State
 		if _, ok := o[name]; !ok {
 			name = name[strings.LastIndexByte(name, '/')+1:]
 		}
 		i := next[name]
 		if i >= len(o[name]) {
-			return machine.Event{}, fmt.Errorf("%w %s, attempt %d", ErrNoOutcome, r.State, r.Attempt)
+			return Outcome{}, fmt.Errorf("%w %s, attempt %d", ErrNoOutcome, r.State, r.Attempt)
 		}
 		next[name]++
-		return o[name][i].Event(), nil
+		return o[name][i], nil
 	}
 }

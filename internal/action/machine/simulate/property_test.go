@@ -53,7 +53,11 @@ func (d *drawer) state(name string, depth int) map[string]any {
 		state["Seconds"] = json.Number(fmt.Sprint(rapid.IntRange(0, 5).Draw(d.t, "seconds")))
 	case "Task":
 		state["Resource"], state["ResultPath"] = "any", "$.t"
-		state["Parameters"] = map[string]any{"id.$": "States.UUID()", "attempt.$": "$$.State.RetryCount"}
+		parameters := map[string]any{"id.$": "States.UUID()", "attempt.$": "$$.State.RetryCount"}
+		if rapid.Bool().Draw(d.t, "called back") {
+			state["Resource"], parameters["token.$"] = "any.waitForTaskToken", "$$.Task.Token"
+		}
+		state["Parameters"] = parameters
 		state["Retry"] = []any{map[string]any{"ErrorEquals": []any{"E"}, "MaxAttempts": json.Number("5")}}
 	case "Parallel":
 		state["ResultPath"] = "$.f"
@@ -102,12 +106,13 @@ func options(failures, crashes []bool) Options {
 	runs, asked := 0, 0
 	return Options{
 		Input: json.RawMessage(`{"list": [1, {"a": 2}, "three"]}`),
-		Mock: func(r machine.Run) (machine.Event, error) {
+		Mock: func(r machine.Run) (Outcome, error) {
 			runs++
 			if r.Attempt < 3 && failures[runs%len(failures)] {
-				return machine.Event{Kind: machine.Failed, Error: "E"}, nil
+				e := "E"
+				return Outcome{Error: &e}, nil
 			}
-			return machine.Event{Kind: machine.Succeeded, Output: r.Arguments}, nil
+			return Outcome{Output: r.Arguments, After: int64(runs % 3)}, nil
 		},
 		Crash: func(machine.Run) bool {
 			asked++
@@ -162,8 +167,8 @@ func FuzzLoad(f *testing.F) {
 		moves := 0
 		_, err = Execute(d, Options{
 			Input: json.RawMessage(input),
-			Mock: func(r machine.Run) (machine.Event, error) {
-				return machine.Event{Kind: machine.Succeeded, Output: r.Arguments}, nil
+			Mock: func(r machine.Run) (Outcome, error) {
+				return Outcome{Output: r.Arguments}, nil
 			},
 			Stop: func(machine.Move) bool { moves++; return moves > 20 },
 		})

@@ -3,6 +3,8 @@
 // Contract: Execute drives a definition from an input to its end with package machine alone. What a Task would do is asked of
 // a Mock; where the workflow waits, a virtual clock jumps ahead. The place of the message is written and read at every step,
 // as Guarantee does, so what runs here also survives a crash at every step. The same inputs give the same Result.
+//
+// Where a Task waits for an answer to its token, what is mocked is the answer, not what the action comes to.
 package simulate
 
 import (
@@ -17,8 +19,8 @@ import (
 // ErrNoOutcome is a Mock's answer for a Task of which it knows nothing.
 var ErrNoOutcome = errors.New("there is no mocked outcome for the Task")
 
-// Mock answers what a Task's action would.
-type Mock func(machine.Run) (machine.Event, error)
+// Mock tells what a Task comes to.
+type Mock func(machine.Run) (Outcome, error)
 
 // Options of an execution. Zero values are good.
 type Options struct {
@@ -56,7 +58,7 @@ func Execute(d *machine.Definition, o Options) (Result, error) {
 	if o.Input == nil {
 		o.Input = json.RawMessage("{}")
 	}
-	e := execution{def: d, options: o, now: o.Start, place: d.Start().Encode()}
+	e := execution{def: d, options: o, now: o.Start, place: d.Start().Encode(), replies: map[int]machine.Reply{}}
 	for range MaxMoves {
 		ended, err := e.step()
 		if ended || err != nil {
@@ -74,6 +76,8 @@ type execution struct {
 	place   []byte
 	ext     json.RawMessage
 	event   machine.Event
+	replies map[int]machine.Reply
+	coming  []arrival
 	result  Result
 }
 
@@ -92,9 +96,7 @@ func (e *execution) step() (ended bool, err error) {
 	}
 	if move.Run == nil {
 		e.event = machine.Event{Kind: machine.Fed}
-		if move.Wait.After(e.now) {
-			e.now = move.Wait
-		}
+		e.wait(move.Wait)
 		return false, nil
 	}
 	if e.options.Crash != nil && e.options.Crash(*move.Run) {
@@ -105,9 +107,11 @@ func (e *execution) step() (ended bool, err error) {
 	if e.options.Mock == nil {
 		return false, fmt.Errorf("state %s: %w", move.Run.State, ErrNoOutcome)
 	}
-	if e.event, err = e.options.Mock(*move.Run); err != nil {
+	outcome, err := e.options.Mock(*move.Run)
+	if err != nil {
 		return false, fmt.Errorf("state %s: %w", move.Run.State, err)
 	}
+	e.event = e.come(move.Run, outcome)
 	return false, nil
 }
 
@@ -116,6 +120,7 @@ func (e *execution) env() machine.Env {
 		Now: e.now, Random: e.options.Random, Seed: "seed " + e.options.Seed, Body: e.options.Input, Context: e.options.Context,
 		Execution: machine.Execution{ID: simulated + ":" + e.def.Name, Name: simulated, Role: simulated, Started: e.options.Start},
 		Message:   e.message,
+		Token:     e.token, Replies: e.replies,
 	}
 }
 

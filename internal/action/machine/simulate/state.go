@@ -109,17 +109,17 @@ func (c *Case) went(m machine.Move) error {
 }
 
 // answer is what the Task comes to: what was mocked, or the recorded result of one that really ran.
-func (c *Case) answer(machine.Run) (machine.Event, error) {
+func (c *Case) answer(machine.Run) (Outcome, error) {
 	m, recorded := c.TestState.Mock, c.Expect.Inspection.Result
 	switch {
 	case m == nil && recorded != nil:
-		return machine.Event{Kind: machine.Succeeded, Output: unwrap(recorded)}, nil
+		return Outcome{Output: unwrap(recorded)}, nil
 	case m == nil:
-		return machine.Event{}, ErrNoOutcome
+		return Outcome{}, ErrNoOutcome
 	case m.ErrorOutput != nil:
-		return machine.Event{Kind: machine.Failed, Error: m.ErrorOutput.Error, Cause: m.ErrorOutput.Cause}, nil
+		return Outcome{Error: &m.ErrorOutput.Error, Cause: &m.ErrorOutput.Cause}, nil
 	}
-	return machine.Event{Kind: machine.Succeeded, Output: unwrap(m.Result)}, nil
+	return Outcome{Output: unwrap(m.Result)}, nil
 }
 
 func (c *Case) stateInContext() string {
