@@ -30,6 +30,7 @@ var points = []point{
 	{name: "clients.put", hits: 1, chore: (*run).register},
 	{name: "clients.change", hits: 2, chore: (*run).toggle},
 	{name: "wallets.add", hits: 1, chore: (*run).openWallet},
+	{name: "keystore.secret", hits: 1, begin: (*run).dropSecret},
 	{name: "keystore.generate", hits: 1, chore: (*run).openWallet},
 	{name: "keys.add", hits: 1, chore: (*run).openWallet},
 	{name: "keys.reconcile", hits: 1, chore: (*run).openWallet},

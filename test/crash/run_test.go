@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -283,6 +285,13 @@ func (r *run) spoilReference() {
 	}
 	row := guarantee.Snapshot{ID: message.NewID(), Version: 3, State: "Nowhere", Status: guarantee.Running, Accepted: time.Now(), Updated: time.Now()}
 	if err := errors.Join(sqlite.NewReference(db).Replace(r.t.Context(), []guarantee.Snapshot{row}, nil), db.Close()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// dropSecret has the key of task tokens made anew. Nothing in a run waits for a token.
+func (r *run) dropSecret() {
+	if err := os.RemoveAll(r.in.Data(filepath.Join("keys", "secrets"))); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -7,10 +7,11 @@
 //
 //	<folder>/store.json          how the data key is wrapped (kind, salt and cost of scrypt), and the wrapped data key
 //	<folder>/keys/<id>.sealed    the public key, and the sealed private key
+//	<folder>/secrets/<name>.sealed   a sealed secret that is no signing key
 //
 // The seal of a key covers its id and public key, so that files cannot be swapped or renamed. A file is written beside its
 // place, synced, linked into it and the folder synced: after a crash it is whole or absent, and no key is ever
-// overwritten. Fault points: keystore.generate.before and keystore.generate.after the write.
+// overwritten. Fault points: keystore.generate and keystore.secret, before and after the write.
 //
 // Private bytes exist in clear only inside of a handle, in a function's closure that neither fmt, encoding nor slog can
 // look into (A29). They are in the process's memory while the handle is in use or cached: who can read that memory, has
