@@ -25,7 +25,7 @@ func start(t testing.TB, adapt func(*server.Config, *server.Services)) *trial.Ed
 	t.Cleanup(func() { _ = read.Close() })
 	g, r := sqlite.NewGuarantee(record), sqlite.NewReference(read)
 	return trial.Start(t, trial.Stores{
-		Guarantee: g, Workflows: g, Source: g, Outbox: sqlite.NewOutbox(record), Reference: r, Repairs: r, Clients: sqlite.NewClients(record),
+		Guarantee: g, Calls: g, Workflows: g, Source: g, Outbox: sqlite.NewOutbox(record), Reference: r, Repairs: r, Clients: sqlite.NewClients(record),
 		Secrets: sqlite.NewSecrets(record), Wallets: sqlite.NewWallets(record), Keys: sqlite.NewKeys(record),
 	}, adapt)
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/internal/server"
+	"github.com/avalhq/aval/internal/tasktoken"
 	"github.com/avalhq/aval/internal/telemetry"
 	"github.com/avalhq/aval/internal/telemetry/health"
 	"github.com/avalhq/aval/internal/wallet"
@@ -74,6 +75,7 @@ type platform struct {
 	clients  *clients.Service
 	keys     *sqlite.Keys
 	signer   *signer.Signer
+	tasks    *tasktoken.Maker
 	wallets  *wallet.Service
 	library  *workflow.Library
 	messages *guarantee.Service
@@ -214,6 +216,13 @@ func (p *platform) openCustody(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	secret, err := store.Secret("task-tokens")
+	if err != nil {
+		return err
+	}
+	if p.tasks, err = tasktoken.New(secret); err != nil {
+		return err
+	}
 	codec := func(id string) (chain.Codec, error) {
 		ch, err := p.chains().Get(id)
 		return ch.Codec, err
@@ -254,9 +263,10 @@ func (p *platform) openEngine(ctx context.Context) (err error) {
 		return err
 	}
 	p.messages = &guarantee.Service{
-		Store: p.store, Catalog: p.catalog, Domain: p.domain, Clients: p.clients, Workflows: p.library, Now: time.Now, Expiry: p.config.Messages.IDExpiry,
+		Store: p.store, Calls: p.store, Tokens: p.tasks, Catalog: p.catalog, Domain: p.domain, Clients: p.clients, Workflows: p.library, Now: time.Now, Expiry: p.config.Messages.IDExpiry,
 	}
 	p.control = controller.New(p.store, p.feeder, p.library, registry, controller.Config{
+		Calls: p.store, Tokens: p.tasks,
 		Name: process, InFlight: p.config.Controller.InFlight, Turns: p.config.Controller.Loops, Faults: p.options.faults, Log: p.log, Observe: p.observer(),
 	})
 	return nil

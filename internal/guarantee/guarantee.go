@@ -73,6 +73,10 @@ type Transition struct {
 	Due     time.Time // when to be fed next; zero with Running leaves it as it is, otherwise zero means not to be fed
 	Reason  string
 	Archive bool // with a terminal Status: the message moves into the archive in this commit
+
+	Open   []Call    // take an answer from this commit on; only with Entries
+	Close  []Closing // take none from this commit on; one of which more came in than was seen is ErrStale
+	Awaits bool      // calls stay open: with an answer to one of them stored, the message is due at once, whatever Due says
 }
 
 // Issued is a message id given to a client.

@@ -10,6 +10,7 @@ import (
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/tasktoken"
 )
 
 // Workflows is what Guarantee needs to know of workflows: where a message starts. It never looks inside.
@@ -20,7 +21,7 @@ type Workflows interface {
 	// stays known.
 	Again(ctx context.Context, ref string, place []byte) (Start, error)
 	// Restart begins the stored place's state anew, with no retries spent.
-	Restart(place []byte) ([]byte, error)
+	Restart(ctx context.Context, ref string, place []byte) (Start, error)
 }
 
 // Start is where a message begins.
@@ -28,6 +29,8 @@ type Start struct {
 	Ref   string // name "@" hash
 	State string
 	Place []byte
+
+	Abandoned []int // calls that were open in the place before, and are not in this one
 }
 
 // Register finds clients.
@@ -38,6 +41,8 @@ type Register interface {
 // Service is the domain's front: issuing ids, submission, and an operator's acts.
 type Service struct {
 	Store     Store
+	Calls     Calls
+	Tokens    *tasktoken.Maker
 	Catalog   *message.Catalog
 	Domain    func(chain string) (message.Domain, error) // of this installation, for a chain that it serves
 	Clients   Register
@@ -121,13 +126,16 @@ func (s *Service) Park(ctx context.Context, id message.ID, by, reason string) er
 
 // Resume lets a parked message go on where it stood, with no retries spent.
 func (s *Service) Resume(ctx context.Context, id message.ID, by string) error {
-	return s.act(ctx, id, by, "resumed", "", func(rec Record, t *Transition) (err error) {
+	return s.act(ctx, id, by, "resumed", "", func(rec Record, t *Transition) error {
 		if rec.Status != Parked {
 			return notParked(rec)
 		}
-		t.Status, t.Due = Running, s.Now()
-		t.Place, err = s.Workflows.Restart(rec.Place)
-		return err
+		start, err := s.Workflows.Restart(ctx, rec.Workflow, rec.Place)
+		if err != nil {
+			return err
+		}
+		t.Status, t.Due, t.Place = Running, s.Now(), start.Place
+		return s.abandon(ctx, t, start)
 	})
 }
 
@@ -142,7 +150,7 @@ func (s *Service) Replay(ctx context.Context, id message.ID, by string) error {
 			return err
 		}
 		t.Status, t.Due, t.State, t.Place, t.Ext = Running, s.Now(), start.State, start.Place, nil
-		return nil
+		return s.abandon(ctx, t, start)
 	})
 }
 

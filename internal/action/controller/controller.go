@@ -3,7 +3,7 @@
 // It is stateless: what it has in hand is in Guarantee too, and another process goes on from there. Claimed messages flow
 // through two stages. A turn takes every message that is ready, asks the machine for its next Move (steps without an
 // outside effect are chained in it), and commits all their transitions together. An executor, one for each action with an
-// outside effect, then runs what was committed as intent, in batches and in parallel, and hands the messages back to the
+// outside effect or a token to hand out, then runs what was committed as intent, in batches and in parallel, and hands the messages back to the
 // next turn with the outcome. So a slow action holds up nobody else, and under load the commits grow instead of waiting.
 //
 // A message leaves the controller, its claim settled, when it has to wait for longer, is parked, or has ended. An error that
@@ -23,6 +23,7 @@ import (
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/tasktoken"
 )
 
 // Workflows finds the definition that a message is pinned to.
@@ -48,6 +49,8 @@ type Config struct {
 	Linger   time.Duration // how long an unfinished action is asked again in hand before the message waits in Guarantee; 10 s
 	Drain    time.Duration // how long running actions may take to finish when stopping; 5 s
 	Now      func() time.Time
+	Calls    guarantee.Calls  // what comes in for Tasks that wait for an answer to their token; nil: none does
+	Tokens   *tasktoken.Maker // makes task tokens; nil: none are given out, and Tasks that need one fail
 	Faults   *fault.Points
 	Log      *slog.Logger
 	Observe  Observer
@@ -74,7 +77,7 @@ func New(store guarantee.Store, queue feeder.Feeder, workflows Workflows, action
 	c.slots = make(chan struct{}, c.InFlight)
 	c.executors = map[string]*executor{}
 	for _, name := range actions.Names() {
-		if action, err := actions.Get(name); err == nil && action.Effect {
+		if action, err := actions.Get(name); err == nil {
 			c.executors[name] = newExecutor(c, action)
 		}
 	}
@@ -194,6 +197,7 @@ func (c *Controller) release(n int) {
 func (c *Controller) accept(ctx context.Context, ids []message.ID, recs []guarantee.Record) {
 	taken := make(map[message.ID]bool, len(recs))
 	var failure error
+	var begun []*work
 	for i := range recs {
 		if status := recs[i].Status; status != guarantee.Running && status != guarantee.Waiting {
 			continue
@@ -203,7 +207,13 @@ func (c *Controller) accept(ctx context.Context, ids []message.ID, recs []guaran
 			failure = err
 			continue
 		}
-		taken[recs[i].ID] = true
+		begun = append(begun, w)
+	}
+	if err := c.hear(ctx, begun); err != nil {
+		begun, failure = nil, err
+	}
+	for _, w := range begun {
+		taken[w.rec.ID] = true
 		c.ready <- w
 	}
 	var rest []message.ID
@@ -214,7 +224,7 @@ func (c *Controller) accept(ctx context.Context, ids []message.ID, recs []guaran
 	}
 	c.settle(rest)
 	if failure != nil {
-		c.trouble(ctx, "find the workflow of due messages", failure)
+		c.trouble(ctx, "read what due messages need", failure)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/tasktoken"
 )
 
 // engine is a controller over real storage, with the actions and the workflow of one test.
@@ -34,6 +36,8 @@ type engine struct {
 	service *guarantee.Service
 	ended   chan guarantee.Record
 	parked  chan message.ID
+	tokens  *tasktoken.Maker
+	ahead   atomic.Int64 // nanoseconds that the engine's clock is ahead
 	stop    func()
 	loading func([]message.ID)     // called between Claim and Load; may be nil
 	reading func(ref string) error // called before a definition is read; may be nil
@@ -66,6 +70,9 @@ func newEngine(t *testing.T, source string, actions ...step.Action) *engine {
 	e := &engine{t: t, path: filepath.Join(t.TempDir(), "aval.db"), faults: fault.New()}
 	e.ended, e.parked = make(chan guarantee.Record, 1000), make(chan message.ID, 1000)
 	var err error
+	if e.tokens, err = tasktoken.New(make([]byte, tasktoken.KeySize)); err != nil {
+		t.Fatal(err)
+	}
 	if e.actions, err = step.NewRegistry(append(actions, step.Archive(), step.Park())...); err != nil {
 		t.Fatal(err)
 	}
@@ -80,19 +87,19 @@ func (e *engine) open(source string) {
 		e.t.Fatal(err)
 	}
 	e.db = db
-	e.store, e.feeder = sqlite.NewGuarantee(db), sqlite.NewFeeder(db, time.Now)
+	e.store, e.feeder = sqlite.NewGuarantee(db), sqlite.NewFeeder(db, e.now)
 	e.library = workflow.New(hooked{e.store, e}, machine.Rules{Actions: e.actions.Effect})
 	if err := e.library.Add(e.t.Context(), "note.v1", []byte(source)); err != nil {
 		e.t.Fatal(err)
 	}
-	e.service = &guarantee.Service{Store: e.store, Workflows: e.library, Now: time.Now}
+	e.service = &guarantee.Service{Store: e.store, Calls: e.store, Tokens: e.tokens, Workflows: e.library, Now: e.now}
 	e.start(db)
 }
 
 func (e *engine) start(db *sqlite.DB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.control = controller.New(hooked{e.store, e}, e.feeder, e.library, e.actions, controller.Config{
-		Name: "test", Drain: 100 * time.Millisecond, Linger: 50 * time.Millisecond, Faults: e.faults,
+		Name: "test", Drain: 100 * time.Millisecond, Linger: 50 * time.Millisecond, Faults: e.faults, Calls: e.store, Tokens: e.tokens, Now: e.now,
 		Observe: controller.Observer{
 			Ended:  func(rec *guarantee.Record) { e.ended <- *rec },
 			Parked: func(id message.ID, _ string) { e.parked <- id },
@@ -112,6 +119,18 @@ func (e *engine) start(db *sqlite.DB) {
 	e.t.Cleanup(func() { e.stop() })
 }
 
+// now is the engine's clock.
+func (e *engine) now() time.Time { return time.Now().Add(time.Duration(e.ahead.Load())) }
+
+// jump turns the engine's clock forward, and makes a commit, at which the feeder looks again at what is due.
+func (e *engine) jump(d time.Duration) {
+	e.t.Helper()
+	e.ahead.Add(int64(d))
+	if err := e.store.Issue(e.t.Context(), []guarantee.Issued{{ID: message.NewID(), Client: "cli_a", Expires: time.Now().Add(time.Hour)}}); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
 // accept stores a message as the service would.
 func (e *engine) accept() message.ID {
 	e.t.Helper()
@@ -121,7 +140,12 @@ func (e *engine) accept() message.ID {
 // acceptFor stores a message that is pinned to a definition, "" for the newest.
 func (e *engine) acceptFor(ref string) message.ID {
 	e.t.Helper()
-	now := time.Now()
+	return e.acceptAs(ref, "hello")
+}
+
+func (e *engine) acceptAs(ref, text string) message.ID {
+	e.t.Helper()
+	now := e.now()
 	id := message.NewID()
 	if err := e.store.Issue(e.t.Context(), []guarantee.Issued{{ID: id, Client: "cli_a", Expires: now.Add(time.Hour)}}); err != nil {
 		e.t.Fatal(err)
@@ -130,7 +154,7 @@ func (e *engine) acceptFor(ref string) message.ID {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	a := guaranteetest.Acceptance(id, "cli_a", "hello")
+	a := guaranteetest.Acceptance(id, "cli_a", text)
 	a.Expires = now.Add(time.Hour)
 	a.Workflow, a.State, a.Place, a.Due = start.Ref, start.State, start.Place, now
 	if ref != "" {

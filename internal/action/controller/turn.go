@@ -84,7 +84,7 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 func (c *Controller) committed(ctx context.Context, w *work, t *guarantee.Transition) {
 	w.rec.Version += int64(len(t.Entries))
 	w.rec.State, w.rec.Status, w.rec.Reason = t.State, t.Status, t.Reason
-	w.entries = nil
+	w.entries, w.opened, w.closed = nil, nil, nil
 	switch {
 	case t.Status == guarantee.Parked:
 		c.Log.WarnContext(telemetry.WithMessage(ctx, w.rec.ID), "message parked", "state", t.State, "reason", t.Reason)

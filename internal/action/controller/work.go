@@ -32,6 +32,11 @@ type work struct {
 	later   time.Duration     // what an unfinished action asked for
 	run     *machine.Run      // what to run after the commit
 	broken  error             // it cannot be worked on: park it
+
+	heard  map[int]guarantee.Call // what came in for open calls, when the message was loaded
+	opened []guarantee.Call       // not committed yet
+	closed []guarantee.Closing    // not committed yet
+	awaits bool                   // calls are open
 }
 
 // begin takes a loaded message in hand. What is wrong with it for good parks it in its first turn; an error means that its
@@ -60,6 +65,7 @@ func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transiti
 		now := c.Now()
 		move := w.def.Next(w.place, w.rec.Ext, w.event, c.env(w, now))
 		w.place, w.rec.Ext = move.Place, move.Ext
+		w.calls(&move)
 		c.record(w, move.Visits, now)
 		switch {
 		case move.Done != nil:
@@ -85,6 +91,7 @@ func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transiti
 func (c *Controller) env(w *work, now time.Time) machine.Env {
 	return machine.Env{
 		Now: now, Random: spread(w.rec.ID, w.rec.Version), Message: w.message, Body: w.rec.Body, Seed: string(w.rec.ID),
+		Token: c.token(w), Replies: w.replies(),
 		Execution: machine.Execution{ID: string(w.rec.ID), Name: string(w.rec.ID), Role: w.rec.Client, Started: w.rec.Accepted},
 	}
 }
@@ -180,7 +187,7 @@ func (c *Controller) record(w *work, visits []machine.Visit, now time.Time) {
 			if e.Note == "" {
 				e.Note = w.note
 			}
-			if out := w.event.Output; len(out) > len("{}") && len(out) <= maxOutput {
+			if out := w.event.Output; len(out) > len("{}") && len(out) <= maxOutput && w.run.Call == 0 { // who hands a token out may repeat it (I25)
 				e.Output = out
 			}
 		}
@@ -195,6 +202,7 @@ func (c *Controller) transition(w *work, status guarantee.Status, due time.Time,
 	return guarantee.Transition{
 		ID: w.rec.ID, From: w.rec.Version, Entries: w.entries, State: w.place.State, Status: status,
 		Place: w.place.Encode(), Ext: w.rec.Ext, Due: due, Reason: reason,
+		Open: w.opened, Close: w.closed, Awaits: w.awaits && !status.Terminal() && status != guarantee.Parked,
 	}
 }
 

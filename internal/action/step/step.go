@@ -24,6 +24,8 @@ type Task struct {
 	Attempt   int               // 1 at first, grows with each retry
 	Resumed   bool              // an earlier run may have had its effect and been cut off
 	Begun     []string          // the states whose effect may have happened, this one or others: more than none after a replay
+	Token     string            // the task token, where the state waits for an answer: to be handed to who is to answer, and kept out of logs, notes and errors (I25)
+	Beat      func()            // reports that the action is still at work; where the state has HeartbeatSeconds, one that did not for so long is cut off through its context. Never nil
 }
 
 // Outcome is what an action answers for one task: exactly one of Output, Err or Later counts, in the order Err, Later, Output.

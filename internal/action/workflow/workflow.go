@@ -140,16 +140,24 @@ func (l *Library) Again(ctx context.Context, ref string, place []byte) (guarante
 	if err != nil {
 		return guarantee.Start{}, err
 	}
-	return guarantee.Start{Ref: ref, State: def.StartAt, Place: def.Replay(p).Encode()}, nil
+	return anew(def, p, def.Replay(p)), nil
 }
 
 // Restart begins a place's state anew.
-func (l *Library) Restart(place []byte) ([]byte, error) {
+func (l *Library) Restart(ctx context.Context, ref string, place []byte) (guarantee.Start, error) {
+	def, err := l.Find(ctx, ref)
+	if err != nil {
+		return guarantee.Start{}, err
+	}
 	p, err := machine.DecodePlace(place)
 	if err != nil {
-		return nil, err
+		return guarantee.Start{}, err
 	}
-	return p.Restart().Encode(), nil
+	return anew(def, p, p.Restart()), nil
+}
+
+func anew(def *machine.Definition, before, after machine.Place) guarantee.Start {
+	return guarantee.Start{Ref: def.Ref(), State: after.State, Place: after.Encode(), Abandoned: def.Abandoned(before, after)}
 }
 
 // Find gives a pinned definition, from the store when this process has not seen it.

@@ -187,20 +187,8 @@ func (g *Guarantee) Commit(ctx context.Context, ts []guarantee.Transition) ([]er
 	refused := make([]error, len(ts))
 	err := g.db.updateBare(ctx, "guarantee.commit", func(conn *sqlite.Conn) error {
 		for i := range ts {
-			applied, err := move(conn, &ts[i])
-			if err != nil {
-				return err
-			}
-			if !applied {
-				if refused[i], err = refusal(conn, ts[i].ID); err != nil {
-					return err
-				}
-				continue
-			}
-			if entries[i] == nil {
-				continue
-			}
-			if err := follow(conn, &ts[i], entries[i]); err != nil {
+			var err error
+			if refused[i], err = apply(conn, &ts[i], entries[i]); err != nil {
 				return err
 			}
 		}
@@ -210,6 +198,26 @@ func (g *Guarantee) Commit(ctx context.Context, ts []guarantee.Transition) ([]er
 		return nil, err
 	}
 	return refused, nil
+}
+
+// apply applies one transition, or tells why it is refused, having written nothing.
+func apply(conn *sqlite.Conn, t *guarantee.Transition, entries []byte) (refused, err error) {
+	if late, err := unseen(conn, t); late || err != nil {
+		return guarantee.ErrStale, err
+	}
+	applied, err := move(conn, t)
+	if err != nil {
+		return nil, err
+	}
+	if !applied {
+		return refusal(conn, t.ID)
+	}
+	if entries != nil {
+		if err := follow(conn, t, entries); err != nil {
+			return nil, err
+		}
+	}
+	return nil, moveCalls(conn, t)
 }
 
 const (

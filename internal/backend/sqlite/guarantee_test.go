@@ -35,7 +35,7 @@ func guaranteeAt(t *testing.T, path string) guaranteetest.Backend {
 	faults := fault.New()
 	db, closeDB := openRecord(t, path, faults)
 	g := NewGuarantee(db)
-	return guaranteetest.Backend{Store: g, Definitions: g, Faults: faults, Reopen: func(t *testing.T) guaranteetest.Backend {
+	return guaranteetest.Backend{Store: g, Definitions: g, Calls: g, Faults: faults, Reopen: func(t *testing.T) guaranteetest.Backend {
 		closeDB()
 		return guaranteeAt(t, path)
 	}}

@@ -1,4 +1,4 @@
-// Package guaranteetest is the conformance suite of guarantee.Store and guarantee.Definitions. Every backend runs it whole.
+// Package guaranteetest is the conformance suite of guarantee.Store, guarantee.Definitions and guarantee.Calls. Every backend runs it whole.
 package guaranteetest
 
 import (
@@ -21,6 +21,7 @@ import (
 type Backend struct {
 	Store       guarantee.Store
 	Definitions guarantee.Definitions
+	Calls       guarantee.Calls
 	Faults      *fault.Points
 	// Reopen ends this instance as a crash would and opens the same data again.
 	Reopen func(t *testing.T) Backend
@@ -54,6 +55,15 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"faults/FailedIsNotStored":        failedIsNotStored,
 		"faults/PartsWithTheirCommit":     partsWithTheirCommit,
 		"faults/ReportedFailedPersisted":  reportedFailedPersisted,
+		"basic/CallIsAnswered":            callIsAnswered,
+		"basic/CallIsHeardOf":             callIsHeardOf,
+		"basic/CallIsOver":                callIsOver,
+		"basic/CallIsUnknown":             callIsUnknown,
+		"transactions/AnswerMakesDue":     answerMakesDue,
+		"transactions/UnseenAnswer":       unseenAnswer,
+		"concurrency/AnswerOrTimeout":     answerOrTimeout,
+		"concurrency/OneAnswer":           oneAnswer,
+		"faults/AnswerFailed":             answerFailed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

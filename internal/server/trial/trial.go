@@ -28,6 +28,7 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/internal/server"
+	"github.com/avalhq/aval/internal/tasktoken"
 	"github.com/avalhq/aval/internal/typeid"
 	"github.com/avalhq/aval/internal/wallet"
 	"github.com/avalhq/aval/schemas"
@@ -43,6 +44,7 @@ const Audience = "aval"
 type Stores struct {
 	Guarantee guarantee.Store
 	Workflows guarantee.Definitions
+	Calls     guarantee.Calls
 	Source    reference.Source
 	Outbox    event.Outbox
 	Reference reference.Store
@@ -60,6 +62,7 @@ type Edge struct {
 	Issuer *auth.Issuer
 	Stores
 	Domain message.Domain
+	Tokens *tasktoken.Maker
 }
 
 // Start serves on loopback until the test ends. adapt may change the configuration and services first; it may be nil.
@@ -122,8 +125,11 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 	run(tb, hub.Run)
 	follower := &reference.Follower{Outbox: e.Outbox, Source: e.Source, Store: e.Reference, Repairs: e.Repairs, Hub: hub, Pace: time.Millisecond}
 	run(tb, follower.Run)
+	if e.Tokens, err = tasktoken.New(make([]byte, tasktoken.KeySize)); err != nil {
+		return server.Services{}, err
+	}
 	front := &guarantee.Service{
-		Store: e.Guarantee, Catalog: catalog, Clients: e.Clients, Workflows: begin{}, Now: time.Now, Expiry: time.Hour,
+		Store: e.Guarantee, Calls: e.Stores.Calls, Tokens: e.Tokens, Catalog: catalog, Clients: e.Clients, Workflows: begin{}, Now: time.Now, Expiry: time.Hour,
 		Domain: func(name string) (message.Domain, error) {
 			if name != Chain {
 				return message.Domain{}, problem.New(problem.Invalid, "chain-unknown", "this installation does not serve that chain")
@@ -205,7 +211,9 @@ func (begin) Again(_ context.Context, ref string, _ []byte) (guarantee.Start, er
 	return guarantee.Start{Ref: ref, State: "Validate", Place: []byte("{}")}, nil
 }
 
-func (begin) Restart(place []byte) ([]byte, error) { return place, nil }
+func (begin) Restart(_ context.Context, ref string, place []byte) (guarantee.Start, error) {
+	return guarantee.Start{Ref: ref, Place: place}, nil
+}
 
 // keyMaker registers keys that nobody holds.
 type keyMaker struct{ registry key.Registry }
