@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
 
+	"github.com/avalhq/aval/internal/action/controlpoint"
+	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/custody/policy"
+	"github.com/avalhq/aval/internal/guarantee"
 )
 
 type configCommands struct {
@@ -31,9 +36,32 @@ func (c *configCheck) Run(s *screen) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRules(cfg); err != nil {
+		return err
+	}
 	s.answer(cfg, func() { s.say("%s is good.", c.File) })
 	return nil
 }
+
+// checkRules reads the control points and workflows that a configuration names, as Aval does at its start.
+func checkRules(cfg config.Config) error {
+	points, err := controlPoints(cfg.ControlPoints, controlpoint.Options{})
+	if err != nil || cfg.Workflows == "" {
+		return err
+	}
+	rules, err := shippedRules(points...)
+	if err != nil {
+		return err
+	}
+	_, err = workflow.New(nowhere{}, rules).LoadAll(context.Background(), os.DirFS(cfg.Workflows))
+	return err
+}
+
+// nowhere keeps no definitions.
+type nowhere struct{ guarantee.Definitions }
+
+// Put keeps nothing.
+func (nowhere) Put(context.Context, string, []byte) error { return nil }
 
 type configPolicy struct{}
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/avalhq/aval/internal/action/controlpoint"
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/workflows"
@@ -20,9 +21,10 @@ type workflowCommands struct {
 	Alias    workflowAlias    `cmd:"" help:"Say which definitions new messages begin with, and in which proportion (operator)."`
 }
 
-// shippedRules are what definitions are held to here. The actions are asked for their names alone and never run.
-func shippedRules() (machine.Rules, error) {
-	registry, err := step.NewRegistry(shippedActions(nil, nil, nil, nil, nil, 0)...)
+// shippedRules are what definitions are held to here, control points beside the actions that ship. The actions are asked for
+// their names alone and never run.
+func shippedRules(points ...*controlpoint.Point) (machine.Rules, error) {
+	registry, err := step.NewRegistry(append(shippedActions(nil, nil, nil, nil, nil, 0), pointActions(points)...)...)
 	if err != nil {
 		return machine.Rules{}, err
 	}
@@ -31,7 +33,7 @@ func shippedRules() (machine.Rules, error) {
 
 // workflowRules are what the definitions of an installation are held to.
 func workflowRules(registry *step.Registry) machine.Rules {
-	return machine.Rules{Actions: registry.Effect, Names: registry.Names(), Parks: registry.Parks}
+	return machine.Rules{Actions: registry.Effect, Names: registry.Names(), Parks: registry.Parks, Undo: registry.Undo}
 }
 
 type workflowList struct{}

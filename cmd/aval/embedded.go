@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/controller"
+	"github.com/avalhq/aval/internal/action/controlpoint"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/auth"
@@ -71,6 +72,8 @@ type platform struct {
 	store    *sqlite.Guarantee
 	feeder   *sqlite.Feeder
 	outbox   *sqlite.Outbox
+	calls    *sqlite.Calls
+	points   []*controlpoint.Point
 	catalog  *message.Catalog
 	clients  *clients.Service
 	keys     *sqlite.Keys
@@ -205,6 +208,7 @@ func (p *platform) openStorage(ctx context.Context) (err error) {
 	}
 	p.closing(p.mirror.Close)
 	p.store, p.feeder, p.outbox = sqlite.NewGuarantee(p.record), sqlite.NewFeeder(p.record, time.Now), sqlite.NewOutbox(p.record)
+	p.calls = sqlite.NewCalls(p.record)
 	p.clients = clients.NewService(sqlite.NewClients(p.record), time.Now)
 	return nil
 }
@@ -254,7 +258,10 @@ func (p *platform) openEngine(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	registry, err := step.NewRegistry(p.actions(rules)...)
+	if p.points, err = controlPoints(p.config.ControlPoints, p.pointOptions()); err != nil {
+		return err
+	}
+	registry, err := step.NewRegistry(append(p.actions(rules), pointActions(p.points)...)...)
 	if err != nil {
 		return err
 	}
@@ -448,5 +455,6 @@ func (p *platform) health() *health.Checks {
 		_, err := p.network.Head(ctx)
 		return err
 	})
+	checks.Note("control points", p.breakerNote)
 	return checks
 }

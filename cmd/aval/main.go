@@ -33,6 +33,8 @@ type cli struct {
 	Reference referenceCommands `cmd:"" group:"operate" help:"Check and mend the read model."`
 	Workflow  workflowCommands  `cmd:"" group:"operate" help:"List and check workflow definitions."`
 
+	ControlPoint controlPointCommands `cmd:"" group:"operate" help:"Look at the calls to other systems, and try them."`
+
 	Serve   serveCommand   `cmd:"" group:"operate" help:"Run the platform as a configuration file says."`
 	Config  configCommands `cmd:"" group:"operate" help:"Show and check the configuration."`
 	Bench   benchCommands  `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`

@@ -12,6 +12,8 @@ import (
 type workflowLint struct {
 	Files  []string `arg:"" help:"The definitions, in YAML or JSON; a file's name without its ending is the workflow's. - reads the standard input."`
 	Strict bool     `help:"Refuse what there are only warnings about, too."`
+
+	ControlPoints string `help:"The folder of control points whose actions the definitions may name." placeholder:"DIR"`
 }
 
 // Help is shown by aval workflow lint --help.
@@ -35,7 +37,11 @@ type linted struct {
 
 // Run is the command.
 func (c *workflowLint) Run(s *screen) error {
-	rules, err := shippedRules()
+	points, err := folderPoints(c.ControlPoints)
+	if err != nil {
+		return err
+	}
+	rules, err := shippedRules(points...)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	// A folder with workflow definitions (*.yaml, *.json) to use instead of those that ship with Aval. Empty: the shipped ones.
 	Workflows string `yaml:"workflows"`
 
+	// Where Aval meets other systems: actions that call them over HTTP, each declared in a file.
+	ControlPoints ControlPoints `yaml:"control_points"`
+
 	// The loops that drive messages through their workflows.
 	Controller Controller `yaml:"controller"`
 
@@ -179,6 +182,16 @@ type Custody struct {
 	// Where the passphrase comes from that seals the keys instead of a key file: "prompt" asks on the terminal, "file:PATH"
 	// reads a file's first line, "env:NAME" an environment variable. Never the passphrase itself, which has 8 bytes or more.
 	Passphrase string `yaml:"passphrase"`
+}
+
+// ControlPoints configures the calls to other systems.
+type ControlPoints struct {
+	// A folder with control points, one in each file (*.yaml), whose names workflows can use as actions. Empty: none.
+	Folder string `yaml:"folder"`
+
+	// What control points may reach beside public addresses, and may speak to without TLS: host names, addresses and
+	// networks such as 10.0.0.0/8, separated by blanks. Where a name leads to is judged when connecting. Empty: nothing.
+	Allow string `yaml:"allow"`
 }
 
 // Controller configures the loops that drive messages.

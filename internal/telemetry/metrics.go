@@ -24,6 +24,8 @@ type Metrics struct {
 	referenceLag prometheus.Gauge
 	requests     *prometheus.HistogramVec
 	rpc          *prometheus.HistogramVec
+	points       *prometheus.HistogramVec
+	breakers     *prometheus.GaugeVec
 }
 
 // NewMetrics registers Aval's metrics, the Go runtime's and the process's in a registry of their own.
@@ -41,8 +43,10 @@ func NewMetrics() *Metrics {
 		referenceLag: gauge("aval_reference_lag_seconds", "Age of the oldest event that Reference has not applied; 0 when it is level with Guarantee."),
 		requests:     histogram("aval_http_request_seconds", "Time of HTTP requests, by method, route and status.", fine, "method", "route", "status"),
 		rpc:          histogram("aval_chain_rpc_seconds", "Time of calls to the chain's node, by method and outcome.", fine, "method", "outcome"),
+		points:       histogram("aval_control_point_seconds", "Time of requests to other systems, by control point, target and outcome.", fine, "point", "target", "outcome"),
+		breakers:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aval_control_point_breaker", Help: "State of the circuit breaker of a control point's target: 0 closed, 1 half-open, 2 open."}, []string{"point", "target"}),
 	}
-	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc,
+	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc, m.points, m.breakers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -116,6 +120,20 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 func (m *Metrics) RPC(method, outcome string, took time.Duration) {
 	if m != nil {
 		m.rpc.WithLabelValues(method, outcome).Observe(took.Seconds())
+	}
+}
+
+// Point counts a request of a control point to a target. The outcome is one of a few words or a problem code.
+func (m *Metrics) Point(point, target, outcome string, took time.Duration) {
+	if m != nil {
+		m.points.WithLabelValues(point, target, outcome).Observe(took.Seconds())
+	}
+}
+
+// Breaker sets the state of the circuit breaker of a control point's target: closed, half-open or open.
+func (m *Metrics) Breaker(point, target, state string) {
+	if m != nil {
+		m.breakers.WithLabelValues(point, target).Set(map[string]float64{"half-open": 1, "open": 2}[state])
 	}
 }
 

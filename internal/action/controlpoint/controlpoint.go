@@ -51,6 +51,7 @@ type Options struct {
 	Allowed Allowed
 	Secret  func(ref string) (string, error) // reads "file:PATH" and "env:NAME"
 	Verify  bool                             // refuse a file whose secrets cannot be read now
+	Look    bool                             // nothing will be sent: take hosts that may not be reached and files of TLS that are not here
 	Journal Journal                          // nil: nothing is kept, for trying a control point out
 	Now     func() time.Time                 // nil: time.Now
 	Observe Observer
@@ -102,11 +103,14 @@ type rule struct {
 
 // Actions are what workflows can name: the control point, and its compensation where it has one.
 func (p *Point) Actions() []step.Action {
-	all := []step.Action{p.action(p.call)}
-	if p.compensation != nil {
-		all = append(all, p.action(p.compensation))
+	call := p.action(p.call)
+	if p.compensation == nil {
+		return []step.Action{call}
 	}
-	return all
+	if p.needed {
+		call.Undo = p.compensation.name
+	}
+	return []step.Action{call, p.action(p.compensation)}
 }
 
 func (p *Point) action(o *operation) step.Action {

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/avalhq/aval/internal/nearest"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -150,12 +151,20 @@ func (d *decoder) group(n *yaml.Node, v reflect.Value, path string) {
 		case seen[key.Value]:
 			d.mistake(key, "%s is there twice", join(path, key.Value))
 		case !known:
-			d.mistake(key, "there is no field %s; %s may have %s", join(path, key.Value), or(path, "the file"), strings.Join(names, ", "))
+			d.mistake(key, "there is no field %s; %s", join(path, key.Value), meant(key.Value, path, names))
 		default:
 			d.value(n.Content[i+1], field, join(path, key.Value))
 		}
 		seen[key.Value] = true
 	}
+}
+
+// meant says what was probably meant by an unknown name.
+func meant(name, path string, known []string) string {
+	if near := nearest.Of(name, known); near != "" {
+		return "did you mean " + join(path, near) + "?"
+	}
+	return or(path, "the file") + " may have " + strings.Join(known, ", ")
 }
 
 // gatherFields finds the fields of a struct by their names in YAML, through what is inlined.

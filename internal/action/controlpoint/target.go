@@ -104,7 +104,7 @@ func (l *loader) url(path, text string, t *target) {
 		l.wrong(path, "must hold no user and no password; say with auth where the secret is")
 	case u.RawQuery != "" || u.Fragment != "":
 		l.wrong(path, "must end before ? and #; write a query under request.query")
-	case u.Scheme == "http" && !l.options.Allowed.plain(u.Hostname()):
+	case u.Scheme == "http" && !l.options.Look && !l.options.Allowed.plain(u.Hostname()):
 		l.wrong(path, "is not https: without TLS only hosts are spoken to that control_points.allow lists")
 	}
 	t.host = u.Host
@@ -151,7 +151,7 @@ func (l *loader) auth(path string, f *authFile) {
 // client makes the HTTP client of a target. It follows no redirect, knows no proxy, and connects as Allowed says (A27).
 func (l *loader) client(path string, f *tlsFile, parallel int) *http.Client {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f != nil {
+	if f != nil && !l.options.Look {
 		conf.ServerName = f.ServerName
 		l.trust(path, f, conf)
 	}

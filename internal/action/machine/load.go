@@ -29,8 +29,9 @@ func Load(name string, source []byte, actions Actions) (*Definition, error) {
 // Rules are what a definition is held to before it is used in an installation.
 type Rules struct {
 	Actions Actions
-	Names   []string                 // of the actions, to say which was meant
-	Parks   func(action string) bool // tells of an action without an effect that it can hold a message up; nil: none does
+	Names   []string                   // of the actions, to say which was meant
+	Parks   func(action string) bool   // tells of an action without an effect that it can hold a message up; nil: none does
+	Undo    func(action string) string // names the action that takes back what one has done, where a workflow has to have it; nil: none
 }
 
 // Review reads a definition as Load does and looks further, at what an installation asks of its own workflows: that a message

@@ -10,6 +10,9 @@ func (l *loader) review() {
 	l.check()
 	whole := len(l.found.Errors()) == 0
 	l.reviewStates(l.def.States, whole)
+	if whole {
+		l.reviewUndo()
+	}
 }
 
 // reviewStates looks at the states of the workflow or of a branch; at the ways through them only when they are whole.

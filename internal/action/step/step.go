@@ -40,10 +40,11 @@ type Outcome struct {
 // Action is a registered piece of work.
 type Action struct {
 	Name     string
-	Effect   bool // touches something outside of Guarantee: committed before it begins and never chained
-	Parks    bool // without an effect it can hold a message up until an operator or time moves it on: a loop through it pauses
-	Batch    int  // most tasks in one Run; 0 means 1
-	Parallel int  // most Runs at once; 0 means 16
+	Effect   bool   // touches something outside of Guarantee: committed before it begins and never chained
+	Undo     string // the name of the action that takes back what this one has done, where a workflow has to say when; "": none
+	Parks    bool   // without an effect it can hold a message up until an operator or time moves it on: a loop through it pauses
+	Batch    int    // most tasks in one Run; 0 means 1
+	Parallel int    // most Runs at once; 0 means 16
 	Run      func(ctx context.Context, tasks []Task) []Outcome
 }
 
@@ -87,6 +88,9 @@ func (r *Registry) Effect(name string) (effect, known bool) {
 	a, known := r.actions[name]
 	return a.Effect, known
 }
+
+// Undo names the action that takes back what one has done; the machine's loader asks.
+func (r *Registry) Undo(name string) string { return r.actions[name].Undo }
 
 // Parks tells of an action whether it can hold a message up; the machine's loader asks.
 func (r *Registry) Parks(name string) bool { return r.actions[name].Parks }

@@ -9,7 +9,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,7 +21,8 @@ type Result struct {
 	Name  string    `json:"name"`
 	OK    bool      `json:"ok"`
 	Error string    `json:"error,omitempty"` // what the person on call reads
-	Since time.Time `json:"since"`           // when it began to say so
+	Note  string    `json:"note,omitempty"`  // the same, where nothing has failed
+	Since time.Time `json:"since,omitzero"`  // when it began to say so
 }
 
 // Report is the sum of the checks: OK when each is.
@@ -32,6 +35,7 @@ type Report struct {
 type Checks struct {
 	fresh, limit time.Duration
 	live, ready  []*check
+	notes        map[string]func() string
 }
 
 type check struct {
@@ -57,12 +61,27 @@ func (c *Checks) Ready(name string, run func(context.Context) error) {
 	c.ready = append(c.ready, &check{name: name, run: run})
 }
 
+// Note adds a line to the readiness report, where note gives one. It fails nothing: the process goes on working while
+// something beside it does not. note answers at once.
+func (c *Checks) Note(name string, note func() string) {
+	if c.notes == nil {
+		c.notes = map[string]func() string{}
+	}
+	c.notes[name] = note
+}
+
 // Liveness reports the liveness checks.
 func (c *Checks) Liveness() Report { return c.report(c.live) }
 
-// Readiness reports all checks.
+// Readiness reports all checks, and what there is to note.
 func (c *Checks) Readiness() Report {
-	return c.report(append(append([]*check(nil), c.live...), c.ready...))
+	report := c.report(append(append([]*check(nil), c.live...), c.ready...))
+	for _, name := range slices.Sorted(maps.Keys(c.notes)) {
+		if note := c.notes[name](); note != "" {
+			report.Checks = append(report.Checks, Result{Name: name, OK: true, Note: note})
+		}
+	}
+	return report
 }
 
 func (c *Checks) report(checks []*check) Report {

@@ -29,6 +29,23 @@ func TestReadinessIncludesLiveness(t *testing.T) {
 	}
 }
 
+func TestANoteFailsNothing(t *testing.T) {
+	c := health.New(time.Second, time.Second)
+	c.Ready("chain", fine)
+	text := ""
+	c.Note("control points", func() string { return text })
+	if ready := c.Readiness(); !ready.OK || len(ready.Checks) != 1 {
+		t.Errorf("with nothing to note: %+v", ready)
+	}
+	text = "the bank is left alone"
+	if ready := c.Readiness(); !ready.OK || len(ready.Checks) != 2 || !ready.Checks[1].OK || ready.Checks[1].Note != text {
+		t.Errorf("with a note: %+v", ready)
+	}
+	if live := c.Liveness(); len(live.Checks) != 0 {
+		t.Errorf("liveness: %+v", live)
+	}
+}
+
 func TestResultsAreCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int32
