@@ -48,42 +48,56 @@ func (s *Signer) each(of []int, run func(i int)) {
 
 // signature signs one committed decision. The private key stays in the key store; what comes back is checked to recover
 // to the sender.
-func (s *Signer) signature(ctx context.Context, d Decision) (signed chain.Signed, err error) {
-	defer func() { // a key store that panics fails this signature, not the process
+func (s *Signer) signature(ctx context.Context, d Decision) (chain.Signed, error) {
+	what := fmt.Sprintf("nonce %d of the key %s for %s at %s", d.Nonce, d.Key, d.Step.Message, d.Step.State)
+	return s.guarded(what, func() (chain.Signed, error) { return s.assemble(ctx, d.Key, d.Tx, d.Nonce) })
+}
+
+// guarded runs a signature between its fault points. A key store that panics fails this signature, not the process.
+func (s *Signer) guarded(what string, sign func() (chain.Signed, error)) (signed chain.Signed, err error) {
+	defer func() {
 		if r := recover(); r != nil {
-			err = problem.New(problem.Internal, "signing-failed", "signing %s at %s failed unexpectedly: %v", d.Step.Message, d.Step.State, r)
+			err = problem.New(problem.Internal, "signing-failed", "signing %s failed unexpectedly: %v", what, r)
 		}
 	}()
 	if err := s.options.Faults.Hit("signer.sign.before"); err != nil {
-		return chain.Signed{}, fmt.Errorf("sign %s at %s: %w", d.Step.Message, d.Step.State, err)
+		return chain.Signed{}, fmt.Errorf("sign %s: %w", what, err)
 	}
-	if signed, err = s.assemble(ctx, d); err != nil {
-		return chain.Signed{}, fmt.Errorf("sign nonce %d of the key %s for %s at %s: %w", d.Nonce, d.Key, d.Step.Message, d.Step.State, err)
+	if signed, err = sign(); err != nil {
+		return chain.Signed{}, fmt.Errorf("sign %s: %w", what, err)
 	}
 	if err := s.options.Faults.Hit("signer.sign.after"); err != nil {
-		return chain.Signed{}, fmt.Errorf("sign %s at %s: %w", d.Step.Message, d.Step.State, err)
+		return chain.Signed{}, fmt.Errorf("sign %s: %w", what, err)
 	}
 	return signed, nil
 }
 
-func (s *Signer) assemble(ctx context.Context, d Decision) (chain.Signed, error) {
-	codec, err := s.codec(d.Chain)
+// Seal signs one transaction with a nonce. Whoever calls has committed before that this is to be signed (I7), and stores what
+// comes back before it goes anywhere: the transaction manager, for what replaces a decision's own transaction.
+func (s *Signer) Seal(ctx context.Context, keyID string, tx chain.Unsigned, nonce uint64) (chain.Signed, error) {
+	return s.guarded(fmt.Sprintf("nonce %d of the key %s", nonce, keyID), func() (chain.Signed, error) {
+		return s.assemble(ctx, keyID, tx, nonce)
+	})
+}
+
+func (s *Signer) assemble(ctx context.Context, keyID string, tx chain.Unsigned, nonce uint64) (chain.Signed, error) {
+	codec, err := s.codec(tx.Chain)
 	if err != nil {
 		return chain.Signed{}, err
 	}
-	digest, err := codec.Digest(d.Tx, d.Nonce)
+	digest, err := codec.Digest(tx, nonce)
 	if err != nil {
 		return chain.Signed{}, err
 	}
 	var handle keystore.Handle
-	if handle, err = s.keys.Open(ctx, d.Key); err != nil {
+	if handle, err = s.keys.Open(ctx, keyID); err != nil {
 		return chain.Signed{}, err
 	}
 	signature, err := handle.Sign(ctx, digest)
 	if err != nil {
 		return chain.Signed{}, err
 	}
-	return codec.Assemble(d.Tx, d.Nonce, signature)
+	return codec.Assemble(tx, nonce, signature)
 }
 
 // store keeps the bytes and answers what is stored. A signature that is not known to be stored is dropped.

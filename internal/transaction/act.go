@@ -1,0 +1,217 @@
+package transaction
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// Offer gives the node the stored bytes of the steps' transactions, at once, so far as their lanes' windows allow; the rest
+// follows at later heads. It answers one error a step: transaction-unsigned where nothing was signed, and storage errors. That
+// the node did not take the bytes is no error: the keeper sees to it.
+func (k *Keeper) Offer(ctx context.Context, steps []signer.Step) []error {
+	errs := make([]error, len(steps))
+	found, err := k.Store.Find(ctx, steps)
+	groups := map[string][]uint64{}
+	for i, step := range steps {
+		t, decided := found[step]
+		switch {
+		case err != nil:
+			errs[i] = err
+		case !decided || len(t.Attempts[0].Signed.Raw) == 0:
+			errs[i] = problem.New(problem.Internal, "transaction-unsigned", "no signed bytes are stored for state %s of message %s", step.State, step.Message)
+		default:
+			k.lane(t.Key).remember(t)
+			groups[t.Key] = append(groups[t.Key], t.Nonce)
+		}
+	}
+	var all []bytesOf
+	for key, nonces := range groups {
+		l := k.lane(key)
+		for _, nonce := range nonces {
+			if l.admits(nonce, k.options.Rules.Window) {
+				all = append(all, l.newest(nonce)...)
+			}
+		}
+	}
+	k.broadcast(ctx, all)
+	return errs
+}
+
+// bytesOf is one attempt on its way to the node.
+type bytesOf struct {
+	lane  *lane
+	nonce uint64
+	raw   []byte
+}
+
+// newest is the stored bytes of a transaction's newest attempt, unless it is known to be mined.
+func (l *lane) newest(nonce uint64) (b []bytesOf) {
+	l.change(nonce, func(o *Open) {
+		for i := len(o.Attempts) - 1; i >= 0 && !o.Fate.Spent() && b == nil; i-- {
+			if raw := o.Attempts[i].Signed.Raw; len(raw) > 0 {
+				b = []bytesOf{{l, nonce, raw}}
+			}
+		}
+	})
+	return b
+}
+
+// send gives the node the bytes that were planned to be sent.
+func (k *Keeper) send(ctx context.Context, l *lane, _ View, acts []Act) {
+	var all []bytesOf
+	for _, a := range acts {
+		all = append(all, l.newest(a.Nonce)...)
+	}
+	k.broadcast(ctx, all)
+}
+
+// broadcast sends in one round trip and remembers what the node said of each.
+func (k *Keeper) broadcast(ctx context.Context, all []bytesOf) {
+	if len(all) == 0 {
+		return
+	}
+	raw := make([][]byte, len(all))
+	for i, b := range all {
+		raw[i] = b.raw
+	}
+	if err := k.options.Faults.Hit("send.before"); err != nil {
+		return // as if the node could not be reached
+	}
+	errs := k.Network.Send(ctx, raw)
+	if err := k.options.Faults.Hit("send.after"); err != nil {
+		return // carried out, and not known to be
+	}
+	for i, b := range all {
+		b.lane.answered(b.nonce, errs[i])
+	}
+}
+
+// answered remembers what the node said of a transaction's newest bytes.
+func (l *lane) answered(nonce uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.open[nonce]
+	if o == nil {
+		return
+	}
+	kind, code := problem.KindOf(err0(err)), problem.From(err0(err)).Code
+	switch {
+	case err == nil, code == "transaction-underpriced", kind == problem.Conflict: // another of its attempts may have the nonce
+		o.Refusal, o.Strikes, o.Poor = "", 0, false
+	case code == "insufficient-funds", kind == problem.Unprocessable:
+		o.Refusal, o.Poor = err.Error(), code == "insufficient-funds"
+		o.Strikes++
+	default:
+		return // not known to have reached the node: it is offered again
+	}
+	o.Offered = Moment{Head: l.head, At: time.Now()}
+}
+
+// err0 is for looking into an error that may be nil.
+func err0(err error) error {
+	if err == nil {
+		return problem.New(problem.Internal, "", "")
+	}
+	return err
+}
+
+// sign completes what was decided and has no bytes.
+func (k *Keeper) sign(ctx context.Context, l *lane, info Lane, a Act) error {
+	var t Transaction
+	l.change(a.Nonce, func(o *Open) { t = o.Transaction })
+	attempt := t.Newest()
+	if attempt.Number > 0 {
+		return k.seal(ctx, l, info, a.Nonce, attempt)
+	}
+	decisions, errs := k.Signer.Sign(ctx, info.Key, []signer.Request{{Step: t.Step, Tx: attempt.Tx}})
+	if errs[0] != nil {
+		return errs[0]
+	}
+	l.change(a.Nonce, func(o *Open) {
+		o.Attempts = append([]Attempt(nil), o.Attempts...)
+		o.Attempts[0].Signed = decisions[0].Signed
+	})
+	k.broadcast(ctx, l.newest(a.Nonce))
+	return nil
+}
+
+// replace decides about one more attempt, signs and sends it. A crash in between leaves it decided, or signed: the next look
+// goes on from there.
+func (k *Keeper) replace(ctx context.Context, l *lane, info Lane, v View, a Act) error {
+	var t Transaction
+	l.change(a.Nonce, func(o *Open) { t = o.Transaction })
+	attempt := Attempt{Number: a.Attempt, Kind: a.Kind, By: ByKeeper, Why: a.Why, At: v.Now.At, Tx: t.Attempts[0].Tx}
+	if a.Kind == NoOp {
+		noop, err := k.noOp(ctx, attempt.Tx)
+		if err != nil {
+			return err
+		}
+		attempt.Tx = noop
+	}
+	attempt.Tx = attempt.Tx.Priced(a.Price)
+	return k.add(ctx, l, info, t, attempt, a.Event)
+}
+
+// add commits an attempt with its event, seals and sends it.
+func (k *Keeper) add(ctx context.Context, l *lane, info Lane, t Transaction, a Attempt, event string) error {
+	if err := k.Store.Replace(ctx, info.Key, t.Nonce, a); err != nil {
+		if errors.Is(err, ErrTaken) {
+			k.refresh(ctx, l, info, t.Nonce)
+		}
+		return fmt.Errorf("decide attempt %d for nonce %d of the key %s: %w", a.Number, t.Nonce, info.Key, err)
+	}
+	l.change(t.Nonce, func(o *Open) {
+		o.Attempts = append(append([]Attempt(nil), o.Attempts...), a)
+		o.Offered, o.Waiting, o.Refusal, o.Strikes, o.Poor, o.Capped = Moment{}, Moment{}, "", 0, false, false
+	})
+	k.tell(ctx, info, Event{Nonce: t.Nonce, What: event, By: a.By, Why: a.Why, At: a.At})
+	return k.seal(ctx, l, info, t.Nonce, a)
+}
+
+// refresh reads a transaction again that another process has added to.
+func (k *Keeper) refresh(ctx context.Context, l *lane, info Lane, nonce uint64) {
+	if some, err := k.Store.Range(ctx, info.Key, nonce, 1); err == nil {
+		l.remember(some...)
+	}
+}
+
+// seal signs a committed attempt, stores its bytes and sends what is stored.
+func (k *Keeper) seal(ctx context.Context, l *lane, info Lane, nonce uint64, a Attempt) error {
+	signed, err := k.Signer.Seal(ctx, info.Key, a.Tx, nonce)
+	if err != nil {
+		return fmt.Errorf("sign attempt %d for nonce %d of the key %s: %w", a.Number, nonce, info.Key, err)
+	}
+	if signed, err = k.Store.Seal(ctx, info.Key, nonce, a.Number, signed); err != nil {
+		return fmt.Errorf("store attempt %d for nonce %d of the key %s: %w", a.Number, nonce, info.Key, err)
+	}
+	l.change(nonce, func(o *Open) {
+		o.Attempts = append([]Attempt(nil), o.Attempts...)
+		o.Attempts[a.Number].Signed = signed
+	})
+	k.broadcast(ctx, l.newest(nonce))
+	return nil
+}
+
+// noOp makes a transaction of the address to itself, with the gas that the chain asks for it.
+func (k *Keeper) noOp(ctx context.Context, like chain.Unsigned) (chain.Unsigned, error) {
+	txs, errs := k.Network.Build(ctx, []chain.Call{{From: like.From, To: like.From}})
+	if errs[0] != nil {
+		return chain.Unsigned{}, fmt.Errorf("make a transaction that does nothing: %w", errs[0])
+	}
+	return txs[0], nil
+}
+
+// halt lets the registry compare the key with the chain, which sets it aside.
+func (k *Keeper) halt(ctx context.Context, info Lane, v View) error {
+	err := k.Keys.Reconcile(ctx, info.Key, v.Nonce)
+	if err != nil && problem.KindOf(err) == problem.Conflict {
+		return nil // it is set aside: that is what was wanted
+	}
+	return err
+}

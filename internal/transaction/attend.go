@@ -1,0 +1,194 @@
+package transaction
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/avalhq/aval/internal/chain"
+)
+
+// chunk is how many transactions are read at once.
+const chunk = 512
+
+// attend does one look at a lane: what is stored, what the chain shows, what follows from it.
+func (k *Keeper) attend(ctx context.Context, l *lane, info Lane, v View) {
+	err := k.load(ctx, l, info, v)
+	if err == nil {
+		err = k.study(ctx, l, info, v)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.options.Log.WarnContext(ctx, "a lane could not be looked at", "key", info.Key, "chain", info.Chain, "address", info.Address, "error", err)
+	}
+}
+
+// load reads what this process does not know yet of the lane's open transactions, as far as its window goes.
+func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View) error {
+	l.mu.Lock()
+	l.info, l.nonce, l.head, l.looked = info, v.Nonce, v.Now.Head, true
+	l.mu.Unlock()
+	end := min(info.Next, v.Nonce+k.options.Rules.Window)
+	for from := l.lacking(end); from < end; {
+		some, err := k.Store.Range(ctx, info.Key, from, int(min(chunk, end-from)))
+		if err != nil {
+			return fmt.Errorf("read the transactions of the key %s from nonce %d: %w", info.Key, from, err)
+		}
+		if len(some) == 0 {
+			return nil
+		}
+		l.remember(some...)
+		from = some[len(some)-1].Nonce + 1
+	}
+	return nil
+}
+
+// study asks the chain, plans and carries out. What is contradicted leads to a second look at once, at everything.
+func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
+	open := l.snapshot()
+	var err error
+	if v.Found, err = k.ask(ctx, Question(open, v, l.suspicion)); err != nil {
+		return err
+	}
+	if !l.suspicion && Contradicts(open, v) {
+		l.suspicion = true
+		return k.study(ctx, l, info, v)
+	}
+	l.suspicion = false
+	Notice(open, v)
+	for i := range open {
+		noticed := open[i]
+		l.change(noticed.Nonce, func(o *Open) { o.Noticed, o.Waiting, o.Missing = noticed.Noticed, noticed.Waiting, noticed.Missing })
+	}
+	acts := Plan(info, open, v, k.options.Rules)
+	if needsQuote(acts) {
+		quote, err := k.Market.Quote(ctx, 0)
+		if err != nil {
+			return fmt.Errorf("ask what a unit of gas costs: %w", err)
+		}
+		v.Quote = &quote
+		acts = Plan(info, open, v, k.options.Rules)
+	}
+	k.sight(info, open, v)
+	return k.carryOut(ctx, l, info, v, acts)
+}
+
+func needsQuote(acts []Act) bool {
+	for _, a := range acts {
+		if a.Do == Ask {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *Keeper) ask(ctx context.Context, hashes []string) (map[string]chain.Status, error) {
+	found := make(map[string]chain.Status, len(hashes))
+	if len(hashes) == 0 {
+		return found, nil
+	}
+	statuses, err := k.Network.Status(ctx, hashes)
+	if err != nil {
+		return nil, err
+	}
+	for i, hash := range hashes {
+		found[hash] = statuses[i]
+	}
+	return found, nil
+}
+
+// sight tells the observer of the lane in numbers.
+func (k *Keeper) sight(info Lane, open []Open, v View) {
+	if k.options.Observe.Lane == nil {
+		return
+	}
+	s := Sight{Lane: info}
+	for i := range open {
+		if open[i].Fate.Spent() || open[i].Nonce < v.Nonce {
+			continue
+		}
+		if s.Open == 0 && !open[i].sent().IsZero() {
+			s.Oldest = v.Now.At.Sub(open[i].sent())
+		}
+		s.Open++
+	}
+	k.options.Observe.Lane(s)
+}
+
+// carryOut does what was planned: first what is only to be written down, in one commit, then what goes to the node. What
+// fails is found again at the next look.
+func (k *Keeper) carryOut(ctx context.Context, l *lane, info Lane, v View, acts []Act) error {
+	if err := k.mark(ctx, l, info, v, acts); err != nil {
+		return err
+	}
+	var sending []Act
+	for _, a := range acts {
+		switch a.Do {
+		case Send:
+			sending = append(sending, a)
+		case Sign:
+			k.report(ctx, info, a, k.sign(ctx, l, info, a))
+		case Replace:
+			k.report(ctx, info, a, k.replace(ctx, l, info, v, a))
+		case Halt:
+			k.report(ctx, info, a, k.halt(ctx, info, v))
+		}
+	}
+	k.send(ctx, l, v, sending)
+	return ctx.Err()
+}
+
+// report logs an act that failed; it is planned again.
+func (k *Keeper) report(ctx context.Context, info Lane, a Act, err error) {
+	if err != nil && ctx.Err() == nil {
+		k.options.Log.WarnContext(ctx, "a transaction could not be helped along; it is tried again", "act", a.Do, "key", info.Key, "nonce", a.Nonce, "why", a.Why, "error", err)
+	}
+}
+
+// mark records fates and events, and forgets what is settled.
+func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Act) error {
+	m := Marks{Fates: map[uint64]Fate{}, Settled: info.Settled}
+	for _, a := range acts {
+		switch a.Do {
+		case Record:
+			m.Fates[a.Nonce] = a.Fate
+		case Settle:
+			m.Settled = a.Nonce
+		}
+		if a.Event != "" && a.Do != Replace {
+			m.Events = append(m.Events, Event{Nonce: a.Nonce, What: a.Event, By: ByKeeper, Why: a.Why, At: v.Now.At})
+		}
+	}
+	if len(m.Fates) == 0 && len(m.Events) == 0 && m.Settled == info.Settled {
+		return nil
+	}
+	if err := k.Store.Mark(ctx, info.Key, m); err != nil {
+		return fmt.Errorf("record what became of the transactions of the key %s: %w", info.Key, err)
+	}
+	for nonce, fate := range m.Fates {
+		l.change(nonce, func(o *Open) { o.Fate = fate })
+	}
+	for _, e := range m.Events {
+		l.change(e.Nonce, func(o *Open) { o.Capped = o.Capped || e.What == EventUnpayable })
+		k.tell(ctx, info, e)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.info.Settled = m.Settled
+	for nonce := range l.open {
+		if nonce < m.Settled {
+			delete(l.open, nonce)
+		}
+	}
+	return nil
+}
+
+// tell logs an event and counts it.
+func (k *Keeper) tell(ctx context.Context, info Lane, e Event) {
+	log := k.options.Log.InfoContext
+	if e.What == EventReversed || e.What == EventLost || e.What == EventHalted {
+		log = k.options.Log.ErrorContext
+	}
+	log(ctx, "transaction "+e.What, "key", info.Key, "chain", info.Chain, "address", info.Address, "nonce", e.Nonce, "by", e.By, "why", e.Why)
+	if k.options.Observe.Act != nil {
+		k.options.Observe.Act(e.What)
+	}
+}

@@ -1,0 +1,220 @@
+package transaction
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/fault"
+)
+
+// Signer signs what was committed before: the decisions of steps, and the attempts that this package decides.
+type Signer interface {
+	// Sign completes decisions that have no bytes; see signer.Signer.
+	Sign(ctx context.Context, keyID string, requests []signer.Request) ([]signer.Decision, []error)
+	// Seal signs one committed transaction with a nonce.
+	Seal(ctx context.Context, keyID string, tx chain.Unsigned, nonce uint64) (chain.Signed, error)
+}
+
+// Keys stops the use of a key that the chain shows to be used by somebody else.
+type Keys interface {
+	// Reconcile compares the key's next nonce with the chain's; see key.Registry.
+	Reconcile(ctx context.Context, id string, chainNonce uint64) error
+}
+
+// Ports are what a Keeper works on.
+type Ports struct {
+	Store    Store
+	Network  chain.Network
+	Follower chain.Follower
+	Market   chain.Market
+	Signer   Signer
+	Keys     Keys
+}
+
+// Options of a Keeper.
+type Options struct {
+	Confirmations uint64        // blocks from its own to the head, both included, until a transaction counts as confirmed
+	FinalDepth    uint64        // the same, until it counts as final
+	Finality      chain.Tag     // Safe or Finalized: the chain's own word counts, and no depth; Latest or "": depth
+	Rules         Rules         // zero fields take defaults
+	Every         time.Duration // a look also without a new head; 0 means 5 s
+	Parallel      int           // lanes looked at at once; 0 means 16
+	Faults        *fault.Points // nil in production; hit: send.before, send.after
+	Log           *slog.Logger  // nil logs nothing
+	Observe       Observer      // may be zero
+}
+
+// Observer is told what a Keeper sees and does, for metrics. Its fields may be nil; they are called from several goroutines.
+type Observer struct {
+	Lane func(Sight)       // after each look at a lane
+	Act  func(what string) // an event of a transaction was recorded, by its word
+}
+
+// Sight is a lane in numbers.
+type Sight struct {
+	Lane   Lane
+	Open   int           // transactions that no block holds
+	Oldest time.Duration // how long the first of them has been with a node
+}
+
+func (o Options) withDefaults() Options {
+	o.Confirmations = max(o.Confirmations, 1)
+	if o.FinalDepth == 0 {
+		o.FinalDepth = 64
+	}
+	o.FinalDepth = max(o.FinalDepth, o.Confirmations)
+	if o.Every <= 0 {
+		o.Every = 5 * time.Second
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 16
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Rules = o.Rules.withDefaults()
+	return o
+}
+
+func (r Rules) withDefaults() Rules {
+	if r.Window == 0 {
+		r.Window = 128
+	}
+	if r.Grace <= 0 {
+		r.Grace = 2 * time.Second
+	}
+	if r.Slow <= 0 {
+		r.Slow = 30 * time.Second
+	}
+	if r.Certainty <= 0 {
+		r.Certainty = 3
+	}
+	if r.Policy == nil {
+		r.Policy = func(Transaction) chain.FeePolicy { return chain.FeePolicy{Patience: 3} }
+	}
+	return r
+}
+
+// Keeper keeps the lanes of one chain going. Offer and Find are safe for concurrent use, also before Run and after it.
+type Keeper struct {
+	Ports
+	options Options
+	mu      sync.Mutex
+	lanes   map[string]*lane // by key
+}
+
+// New makes a Keeper for the network's chain.
+func New(ports Ports, options Options) *Keeper {
+	return &Keeper{Ports: ports, options: options.withDefaults(), lanes: map[string]*lane{}}
+}
+
+// Run looks at all lanes at each new head, and now and then without one, until ctx ends. What fails at one look is tried at
+// the next; a lane that is still being worked on is left out.
+func (k *Keeper) Run(ctx context.Context) error {
+	var working sync.WaitGroup
+	defer working.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	heads := k.Follower.Heads(ctx)
+	net := time.NewTimer(0)
+	defer net.Stop()
+	for {
+		var head uint64
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case newest, open := <-heads:
+			if !open {
+				return nil
+			}
+			head = newest
+		case <-net.C:
+			head, err = k.Network.Head(ctx)
+		}
+		net.Reset(k.options.Every)
+		if err == nil {
+			err = k.lookAtAll(ctx, head, &working)
+		}
+		if err != nil && ctx.Err() == nil {
+			k.options.Log.WarnContext(ctx, "the lanes could not be looked at", "chain", k.Network.ID(), "error", err)
+		}
+	}
+}
+
+// lookAtAll asks for what concerns all lanes in one round trip, and then works on each lane for itself.
+func (k *Keeper) lookAtAll(ctx context.Context, head uint64, working *sync.WaitGroup) error {
+	lanes, err := k.Store.Lanes(ctx, k.Network.ID())
+	if err != nil || len(lanes) == 0 {
+		return err
+	}
+	v := View{Now: Moment{Head: head, At: time.Now()}}
+	if v.Confirmed, v.Final, err = k.heights(ctx, head); err != nil {
+		return err
+	}
+	addresses := make([]string, len(lanes))
+	for i, l := range lanes {
+		addresses[i] = l.Address
+	}
+	nonces, err := k.Follower.Nonces(ctx, addresses)
+	if err != nil {
+		return err
+	}
+	places := make(chan struct{}, k.options.Parallel)
+	for i, info := range lanes {
+		l := k.lane(info.Key)
+		if !l.turn.TryLock() {
+			continue // it is slow: the others do not wait for it
+		}
+		view := v
+		view.Nonce = nonces[i]
+		working.Go(func() {
+			defer l.turn.Unlock()
+			places <- struct{}{}
+			defer func() { <-places }()
+			k.attend(ctx, l, info, view)
+		})
+	}
+	return nil
+}
+
+// heights are the newest blocks that count as confirmed and as final.
+func (k *Keeper) heights(ctx context.Context, head uint64) (confirmed, final uint64, err error) {
+	if k.options.Finality != chain.Safe && k.options.Finality != chain.Finalized {
+		return below(head, k.options.Confirmations), below(head, k.options.FinalDepth), nil
+	}
+	if confirmed, err = k.Follower.Height(ctx, k.options.Finality); err != nil {
+		return 0, 0, err
+	}
+	final, err = k.Follower.Height(ctx, chain.Finalized)
+	return confirmed, final, err
+}
+
+// below is the highest block that is so deep; with none it is 0, the genesis block, which holds no transaction.
+func below(head, depth uint64) uint64 {
+	if head+1 < depth {
+		return 0
+	}
+	return head + 1 - depth
+}
+
+// lane is the memory of a lane, made at its first use.
+func (k *Keeper) lane(key string) *lane {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := k.lanes[key]
+	if l == nil {
+		l = &lane{open: map[uint64]*Open{}}
+		k.lanes[key] = l
+	}
+	return l
+}
+
+// Find gives the transactions of those steps that were decided, as far as they are recorded.
+func (k *Keeper) Find(ctx context.Context, steps []signer.Step) (map[signer.Step]Transaction, error) {
+	return k.Store.Find(ctx, steps)
+}

@@ -1,0 +1,86 @@
+package transaction
+
+import (
+	"slices"
+	"sync"
+)
+
+// lane is what a Keeper remembers of a lane.
+type lane struct {
+	turn sync.Mutex // held while the lane is looked at and worked on
+
+	mu        sync.Mutex // guards what follows; never held over I/O
+	info      Lane
+	nonce     uint64 // the chain's, at the newest look
+	looked    bool   // whether there was one
+	head      uint64 // the newest block at it
+	open      map[uint64]*Open
+	suspicion bool
+}
+
+// remember takes over what is stored of transactions; what this process remembers besides is kept.
+func (l *lane) remember(all ...Transaction) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range all {
+		if o := l.open[t.Nonce]; o != nil {
+			if len(t.Attempts) >= len(o.Attempts) {
+				o.Attempts = t.Attempts
+			}
+			continue
+		}
+		if t.Nonce >= l.info.Settled {
+			l.open[t.Nonce] = &Open{Transaction: t}
+		}
+	}
+}
+
+// lacking is the first nonce below end that is not known with its bytes; end when none is.
+func (l *lane) lacking(end uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for nonce := l.info.Settled; nonce < end; nonce++ {
+		if o := l.open[nonce]; o == nil || len(o.Newest().Signed.Raw) == 0 {
+			return nonce
+		}
+	}
+	return end
+}
+
+// snapshot gives copies of what is open, by nonce.
+func (l *lane) snapshot() []Open {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Open, 0, len(l.open))
+	for _, o := range l.open {
+		all = append(all, *o)
+	}
+	slices.SortFunc(all, func(a, b Open) int { return int(a.Nonce) - int(b.Nonce) })
+	return all
+}
+
+// change works on a transaction in memory, if it is still open.
+func (l *lane) change(nonce uint64, with func(*Open)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o := l.open[nonce]; o != nil {
+		with(o)
+	}
+}
+
+// admits says which of the nonces may be with the node now; the others wait until the lane has moved on.
+func (l *lane) admits(nonce, window uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.info.Halted != "" {
+		return false
+	}
+	base := l.nonce
+	if !l.looked {
+		base = nonce
+		for n := range l.open {
+			base = min(base, n)
+		}
+	}
+	return nonce < base+window
+}

@@ -1,0 +1,115 @@
+package transaction
+
+import (
+	"github.com/avalhq/aval/internal/chain"
+)
+
+// Question is what one look asks the chain about a lane: the hashes of all attempts of the transactions that matter now.
+//
+//	spent, and not recorded so                every attempt: which of them was it?
+//	recorded as mined, deep enough now        again, before it counts as confirmed
+//	confirmed, final now                      one of each block, before it is settled
+//	recorded in the highest block             always: its ancestors are the blocks of all others, so a reorganisation shows here
+//	recorded, and the chain's nonce is lower  a reorganisation, or a node that lags behind
+//	sent at an earlier head                   does the node still have it?
+//
+// With suspicion, after a look that has contradicted what is recorded, everything is asked for.
+func Question(open []Open, v View, suspicion bool) (hashes []string) {
+	top := highest(open)
+	blocks := map[string]bool{}
+	for i := range open {
+		t := &open[i]
+		spent := t.Fate.Spent()
+		ask := false
+		switch {
+		case t.Fate.Status == Lost:
+		case suspicion && (spent || t.Nonce < v.Nonce), i == top:
+			ask = true
+		case t.Nonce >= v.Nonce:
+			ask = spent || !t.Offered.At.IsZero() && t.Offered.Head < v.Now.Head
+		case !spent:
+			ask = true
+		case t.Fate.Status == Mined:
+			ask = t.Fate.Block <= v.Confirmed
+		case t.Fate.Block <= v.Final && !blocks[t.Fate.Hash]:
+			ask = true
+			blocks[t.Fate.Hash] = true
+		}
+		if !ask {
+			continue
+		}
+		for _, a := range t.Attempts {
+			if a.Signed.Hash != "" {
+				hashes = append(hashes, a.Signed.Hash)
+			}
+		}
+	}
+	return hashes
+}
+
+// highest is the place of a transaction in the highest block that is recorded; -1 when none is.
+func highest(open []Open) int {
+	top := -1
+	for i := range open {
+		if open[i].Fate.Spent() && (top < 0 || open[i].Fate.Block > open[top].Fate.Block) {
+			top = i
+		}
+	}
+	return top
+}
+
+// Contradicts says whether a look shows something else than what is recorded as mined: then nothing that is recorded of the
+// lane can be relied on.
+func Contradicts(open []Open, v View) bool {
+	for i := range open {
+		t := &open[i]
+		if !t.Fate.Spent() || v.Now.Head < t.Fate.Block {
+			continue
+		}
+		a, ok := t.Ended()
+		if !ok {
+			continue
+		}
+		if s, asked := v.Found[a.Signed.Hash]; asked && (s.State != chain.Mined || s.Hash != t.Fate.Hash) {
+			return true
+		}
+	}
+	return false
+}
+
+// Notice brings what a process remembers of a lane up to date with a look, before it is planned.
+func Notice(open []Open, v View) {
+	for i := range open {
+		t := &open[i]
+		if t.Noticed.At.IsZero() {
+			t.Noticed = v.Now
+		}
+		switch {
+		case t.Nonce != v.Nonce || t.Offered.At.IsZero():
+			t.Waiting = Moment{}
+		case t.Waiting.At.IsZero():
+			t.Waiting = v.Now
+		}
+		t.Missing = missing(t, v)
+	}
+}
+
+// missing counts looks at which the nonce was spent and every attempt was asked for and not mined.
+func missing(t *Open, v View) int {
+	if t.Nonce >= v.Nonce || t.Fate.Spent() {
+		return 0
+	}
+	for _, a := range t.Attempts {
+		if a.Signed.Hash == "" {
+			continue
+		}
+		s, asked := v.Found[a.Signed.Hash]
+		switch {
+		case !asked:
+			return t.Missing
+		case s.State == chain.Mined:
+			return 0
+		}
+	}
+	return t.Missing + 1
+}

@@ -1,0 +1,328 @@
+package transaction
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/avalhq/aval/internal/chain"
+)
+
+// Moment is a point in a chain's life and on the clock.
+type Moment struct {
+	Head uint64
+	At   time.Time
+}
+
+// Open is a transaction that is not settled, with what this process remembers of it. What is lost with the process costs time
+// alone: bytes that it does not know to be with a node are sent again.
+type Open struct {
+	Transaction
+	Noticed Moment // when the keeper first saw it
+	Offered Moment // when its newest bytes were given to the node; zero: not by this process
+	Waiting Moment // since when nothing below it is in its way; zero: something is, or it was not offered
+	Missing int    // looks in a row at which the chain had spent its nonce and none of its attempts was mined
+	Refusal string // why the node says that it will never take the newest bytes; "" when it may
+	Strikes int    // how often in a row it has said so
+	Poor    bool   // the refusal is that the sender cannot pay
+	Capped  bool   // that its fee policy forbids to offer more was recorded
+}
+
+// View is what the chain shows of a lane at one look.
+type View struct {
+	Now       Moment
+	Nonce     uint64                  // how many of the lane's transactions are mined
+	Found     map[string]chain.Status // by hash: what was asked for at this look
+	Confirmed uint64                  // the newest block whose transactions count as confirmed
+	Final     uint64                  // the newest block that nobody expects to be reorganised
+	Quote     *chain.Quote            // what the chain asks at present; nil when it was not asked for
+}
+
+// Rules are what Plan goes by besides what it is given of the lane.
+type Rules struct {
+	Window    uint64                            // most transactions of a lane with the node at once
+	Grace     time.Duration                     // what its workflow has not signed or sent after this long the keeper does
+	Slow      time.Duration                     // counts as Patience where the chain makes no blocks
+	Certainty int                               // times that something final has to be seen before it is believed: one node can be wrong
+	Policy    func(Transaction) chain.FeePolicy // what a transaction may cost, and when it is too late
+}
+
+// Do is a kind of act.
+type Do string
+
+// What can be done.
+const (
+	Sign    Do = "sign"    // sign the attempt that was decided and has no bytes
+	Ask     Do = "ask"     // ask the chain for a quote, and plan again with it
+	Send    Do = "send"    // give the attempt's stored bytes to the node
+	Replace Do = "replace" // decide, sign and send one more attempt
+	Record  Do = "record"  // write the fate down
+	Settle  Do = "settle"  // all below the nonce are final
+	Halt    Do = "halt"    // the chain has spent nonces that Aval did not decide: stop using the key
+)
+
+// Act is one thing to do about a nonce.
+type Act struct {
+	Do      Do
+	Nonce   uint64
+	Attempt int         // Sign, Send: its number
+	Kind    Kind        // Replace
+	Price   chain.Price // Replace
+	Fate    Fate        // Record
+	Event   string      // Record, Replace, Send: what to put into the lane's events; "" for none
+	Why     string      // for operators
+}
+
+// Plan says what to do on a lane, given its open transactions in the order of their nonces. The rules, in the order in which
+// they are asked of each transaction; the first that fits acts:
+//
+//	the chain has spent more nonces than were decided         halt the key: somebody else uses it (A16)
+//	its nonce is spent, an attempt is mined                   record which; confirmed when the block is deep enough (I14)
+//	its nonce is spent, none is mined, look after look        lost: halt the key
+//	recorded as mined, and the chain says otherwise           take it back; go on as if it had never been mined (I14)
+//	beyond the window                                         wait
+//	no bytes, for longer than the grace period                sign (I12)
+//	bytes that this process has not sent, for as long         send (I13)
+//	sent, and the node does not have it                       send the stored bytes again (I12, I13)
+//	the node says again and again that it will never take it  fill the nonce with a no-op; where the sender cannot pay, when it has waited
+//	older than its deadline                                   cancel it with a no-op
+//	first of its lane, and not mined for the patience         raise the price (I6)
+//	offers less than the next block asks, behind such a one   raise the price, too
+//
+// A halted lane is only watched. What is confirmed in a final block, with all before it, is settled.
+func Plan(lane Lane, open []Open, v View, r Rules) []Act {
+	p := planner{lane: lane, view: v, rules: r}
+	if v.Nonce > lane.Next && lane.Halted == "" {
+		p.act(Act{Do: Halt, Nonce: lane.Next, Event: EventHalted, Why: fmt.Sprintf("the chain has spent %d nonces of %s, Aval decided %d", v.Nonce, lane.Address, lane.Next)})
+	}
+	for i := range open {
+		t := &open[i]
+		switch {
+		case t.Nonce < v.Nonce && t.Fate.Status != Lost:
+			p.spent(t)
+		case t.Nonce < v.Nonce:
+		case t.Fate.Spent():
+			if p.takenBack(t) {
+				p.pending(t)
+			}
+		default:
+			p.pending(t)
+		}
+	}
+	p.settle(open)
+	return p.acts
+}
+
+type planner struct {
+	lane  Lane
+	view  View
+	rules Rules
+	acts  []Act
+	stuck bool // the lane's next transaction to be mined has waited for too long
+}
+
+func (p *planner) act(a Act) { p.acts = append(p.acts, a) }
+
+// mined finds the attempt that the chain holds; asked is false when this look did not ask for every one of them.
+func (p *planner) mined(t *Open) (number int, s chain.Status, found, asked bool) {
+	asked = true
+	for _, a := range t.Attempts {
+		if a.Signed.Hash == "" {
+			continue
+		}
+		status, known := p.view.Found[a.Signed.Hash]
+		asked = asked && known
+		if known && status.State == chain.Mined {
+			return a.Number, status, true, true
+		}
+	}
+	return 0, s, false, asked
+}
+
+// spent is for a nonce that the chain counts as used.
+func (p *planner) spent(t *Open) {
+	number, s, found, asked := p.mined(t)
+	switch {
+	case found:
+		p.record(t, number, s)
+	case !asked:
+	case t.Fate.Spent() && p.takenBack(t): // its block is gone: what has the nonce now shows at the next looks
+	case t.Missing >= p.rules.Certainty:
+		why := fmt.Sprintf("the chain has spent nonce %d of %s, and on none of the %d transactions that Aval has decided for it", t.Nonce, p.lane.Address, len(t.Attempts))
+		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: Lost, Sent: t.Fate.Sent}, Event: EventLost, Why: why})
+		if p.lane.Halted == "" {
+			p.act(Act{Do: Halt, Nonce: t.Nonce, Event: EventHalted, Why: why})
+		}
+	}
+}
+
+// record notes a mined attempt, once as mined and once as confirmed; a look that says nothing new notes nothing.
+func (p *planner) record(t *Open, number int, s chain.Status) {
+	fate := Fate{
+		Status: Mined, Sent: t.Fate.Sent, Attempt: number, Success: s.Success, Block: s.Block, Hash: s.Hash, GasUsed: s.GasUsed, Fee: s.Fee,
+	}
+	if fate.Sent.IsZero() {
+		fate.Sent = t.Offered.At
+	}
+	if s.Block <= p.view.Confirmed {
+		fate.Status = Confirmed
+	}
+	moved := t.Fate.Spent() && (t.Fate.Hash != s.Hash || t.Fate.Attempt != number)
+	switch {
+	case t.Fate.Status == Confirmed && moved && fate.Status == Mined:
+		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: fate, Event: EventReversed, Why: reorganised(t.Fate, fmt.Sprintf("it is in block %d now, which is not deep enough yet", s.Block))})
+	case moved:
+		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: fate, Event: EventMoved, Why: reorganised(t.Fate, fmt.Sprintf("it is in block %d now", s.Block))})
+	case t.Fate.Status == Confirmed || t.Fate.Status == fate.Status: // nothing new
+	default:
+		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: fate})
+	}
+}
+
+func reorganised(was Fate, now string) string {
+	return fmt.Sprintf("a reorganisation took block %d (%s) away; %s", was.Block, was.Hash, now)
+}
+
+// takenBack undoes what was recorded, when a node that has come as far as that block says that the transaction is not in a
+// block. A node that lags behind says nothing.
+func (p *planner) takenBack(t *Open) bool {
+	_, _, found, asked := p.mined(t)
+	if found || !asked || p.view.Now.Head < t.Fate.Block {
+		return false
+	}
+	event := EventUnmined
+	if t.Fate.Status == Confirmed {
+		event = EventReversed
+	}
+	p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: Sent, Sent: t.Fate.Sent}, Event: event, Why: reorganised(t.Fate, "no block holds it")})
+	return true
+}
+
+// pending is for a nonce that the chain has not spent.
+func (p *planner) pending(t *Open) {
+	if p.lane.Halted != "" || t.Nonce >= p.view.Nonce+p.rules.Window {
+		return
+	}
+	newest := t.Newest()
+	overdue := p.view.Now.At.Sub(t.Noticed.At) >= p.rules.Grace
+	switch {
+	case len(newest.Signed.Raw) == 0:
+		if overdue || newest.Number > 0 {
+			p.act(Act{Do: Sign, Nonce: t.Nonce, Attempt: newest.Number})
+		}
+	case t.Offered.At.IsZero():
+		if overdue || t.Fate.Status == Sent || newest.Number > 0 {
+			p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number})
+		}
+	default:
+		p.offered(t, newest)
+	}
+}
+
+// offered is for bytes that were given to the node.
+func (p *planner) offered(t *Open, newest Attempt) {
+	policy := p.rules.Policy(t.Transaction)
+	known, asked := p.known(t)
+	first := t.Nonce == p.view.Nonce
+	waited := first && p.waited(t, policy)
+	p.stuck = p.stuck || waited
+	switch {
+	case asked && known && t.Fate.Status == "":
+		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: Sent, Sent: t.Offered.At}})
+	case t.Strikes >= p.rules.Certainty && (!t.Poor || waited):
+		p.replace(t, newest, NoOp, policy, "the node will not take it: "+t.Refusal)
+	case policy.Deadline > 0 && !t.sent().IsZero() && p.view.Now.At.Sub(t.sent()) >= policy.Deadline && newest.Kind != NoOp:
+		p.replace(t, newest, NoOp, policy, fmt.Sprintf("it was not mined within %s", policy.Deadline))
+	case waited && t.Refusal == "":
+		p.replace(t, newest, again(newest), policy, fmt.Sprintf("it was the next of its lane and was not mined for %d blocks", p.view.Now.Head-t.Waiting.Head))
+	case p.stuck && !first && t.Refusal == "" && p.cheap(newest):
+		p.replace(t, newest, again(newest), policy, "it offers less than the next block asks")
+	case asked && !known:
+		p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number, Event: EventResent, Why: "the node did not have it; its stored bytes are sent again"})
+	}
+}
+
+// again is the kind of what replaces an attempt for a higher price.
+func again(newest Attempt) Kind {
+	if newest.Kind == NoOp {
+		return NoOp
+	}
+	return Raise
+}
+
+// sent is since when the transaction is known to be with a node.
+func (t *Open) sent() time.Time {
+	if !t.Fate.Sent.IsZero() {
+		return t.Fate.Sent
+	}
+	return t.Offered.At
+}
+
+// known says whether the node has any of the attempts.
+func (p *planner) known(t *Open) (known, asked bool) {
+	for _, a := range t.Attempts {
+		s, found := p.view.Found[a.Signed.Hash]
+		asked = asked || found
+		known = known || found && s.State != chain.Unknown
+	}
+	return known, asked
+}
+
+// waited says whether nothing but its price has been in its way for the patience of its policy.
+func (p *planner) waited(t *Open, policy chain.FeePolicy) bool {
+	if policy.Patience == 0 || t.Waiting.At.IsZero() {
+		return false
+	}
+	blocks := p.view.Now.Head >= t.Waiting.Head+policy.Patience
+	return blocks || p.view.Now.At.Sub(t.Waiting.At) >= p.rules.Slow
+}
+
+// cheap says whether the next block would not take the attempt.
+func (p *planner) cheap(a Attempt) bool {
+	q := p.view.Quote
+	return q != nil && q.Least != nil && a.Tx.Fee != nil && a.Tx.Fee.Cmp(q.Least) < 0
+}
+
+// replace decides about one more attempt, unless its policy forbids to pay more: that is recorded once.
+func (p *planner) replace(t *Open, newest Attempt, kind Kind, policy chain.FeePolicy, why string) {
+	if p.view.Quote == nil {
+		p.act(Act{Do: Ask})
+		return
+	}
+	gas, event := newest.Tx.Gas, EventRaised
+	if kind == NoOp {
+		gas, event = noOpGas, EventNoOp
+	}
+	price, err := policy.Raise(newest.Tx.Price(), *p.view.Quote, gas)
+	if err != nil {
+		if !t.Capped {
+			p.act(Act{Do: Record, Nonce: t.Nonce, Fate: t.Fate, Event: EventUnpayable, Why: why + "; but " + err.Error()})
+		}
+		return
+	}
+	p.act(Act{Do: Replace, Nonce: t.Nonce, Attempt: newest.Number + 1, Kind: kind, Price: price, Event: event, Why: why})
+}
+
+// noOpGas is what a no-op uses on most chains; what it really needs the keeper finds out when it makes one.
+const noOpGas = 21_000
+
+// settle finds how far the lane is final: each transaction's block was seen to be canonical at this very look.
+func (p *planner) settle(open []Open) {
+	canonical := map[string]bool{}
+	for _, s := range p.view.Found {
+		if s.State == chain.Mined {
+			canonical[s.Hash] = true
+		}
+	}
+	settled := p.lane.Settled
+	for i := range open {
+		t := &open[i]
+		final := t.Fate.Status == Confirmed && t.Fate.Block <= p.view.Final && canonical[t.Fate.Hash]
+		if t.Nonce != settled || !final && t.Fate.Status != Lost {
+			break
+		}
+		settled++
+	}
+	if settled > p.lane.Settled {
+		p.act(Act{Do: Settle, Nonce: settled})
+	}
+}
