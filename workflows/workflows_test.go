@@ -13,8 +13,8 @@ import (
 
 func shipped(t *testing.T, name string) *machine.Definition {
 	t.Helper()
-	actions, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil, nil), step.Sign(nil, nil, nil), step.Send(nil, nil, nil),
-		step.Confirm(nil, nil, 0), step.Record(), step.Archive(), step.Park())
+	actions, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil, nil), step.Sign(nil, nil, nil), step.Send(nil),
+		step.Confirm(nil, 0), step.Record(), step.Archive(), step.Park())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,9 +51,9 @@ func TestI12WhatIsSignedIsNotGivenUp(t *testing.T) {
 		def := shipped(t, name)
 		for at, want := range map[string]string{
 			"Sign chain-unreachable": "Sign", "Sign internal": "Hold", "Sign policy-denied": "Record", "Sign transaction-refused": "Hold",
-			"Send chain-unreachable": "Send", "Send chain-busy": "Send", "Send transaction-underpriced": "Send", "Send insufficient-funds": "Send",
-			"Send transaction-refused": "Hold", "Send internal": "Hold",
-			"Confirm chain-unreachable": "Confirm", "Confirm transaction-refused": "Hold", "Confirm internal": "Hold",
+			"Send storage-failed": "Send", "Send storage-full": "Send", "Send internal": "Hold",
+			"Confirm storage-failed": "Confirm", "Confirm key-foreign-use": "Hold", "Confirm internal": "Hold",
+			"Confirm execution-reverted": "Record", "Confirm transaction-cancelled": "Record", "Confirm transaction-superseded": "Record",
 		} {
 			var state, code string
 			if _, err := fmt.Sscan(at, &state, &code); err != nil {

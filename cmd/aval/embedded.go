@@ -40,6 +40,7 @@ import (
 	"github.com/avalhq/aval/internal/tasktoken"
 	"github.com/avalhq/aval/internal/telemetry"
 	"github.com/avalhq/aval/internal/telemetry/health"
+	"github.com/avalhq/aval/internal/transaction"
 	"github.com/avalhq/aval/internal/wallet"
 	"github.com/avalhq/aval/schemas"
 	"github.com/avalhq/aval/workflows"
@@ -79,6 +80,7 @@ type platform struct {
 	keys     *sqlite.Keys
 	signer   *signer.Signer
 	tasks    *tasktoken.Maker
+	keeper   *transaction.Keeper
 	wallets  *wallet.Service
 	library  *workflow.Library
 	messages *guarantee.Service
@@ -169,7 +171,7 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 	}
 	p.network, err = evm.Dial(ctx, evm.Config{
 		URL: url, ChainID: p.config.Chain.ID, GasMargin: fees.GasMargin,
-		FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip, Errors: declared,
+		Poll: p.heads(), FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip, Errors: declared,
 	})
 	if err != nil {
 		return err
@@ -238,11 +240,12 @@ func (p *platform) openCustody(ctx context.Context) error {
 	p.keys = sqlite.NewKeys(p.record)
 	p.signer = signer.New(p.keys, sqlite.NewDecisions(p.record), store, codec, nonce, signer.Options{Holder: process + "/sign", Faults: p.options.faults, Log: p.log})
 	p.wallets = wallet.NewService(sqlite.NewWallets(p.record), p.signer, map[string]wallet.Chain{p.chainID: {Network: p.network, Codec: p.network.Codec()}}, time.Now)
+	p.keeper = p.newKeeper()
 	return p.signer.Recover(ctx, process)
 }
 
 func (p *platform) chains() step.Chains {
-	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Market: p.network, Replayer: p.network, Fees: p.fees, Confirmations: p.config.Chain.Confirmations}}
+	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Replayer: p.network, Fees: p.fees, Lanes: p.keeper}}
 }
 
 func (p *platform) openEngine(ctx context.Context) (err error) {
@@ -292,14 +295,14 @@ func (p *platform) policy() (*policy.Policy, error) {
 
 func (p *platform) actions(rules *policy.Policy) []step.Action {
 	chains, gate := p.chains(), step.NewGate(rules, p.clients, p.wallets, time.Now)
-	return shippedActions(p.wallets, gate, p.signer, chains, p.options.faults, p.poll())
+	return shippedActions(p.wallets, gate, p.signer, chains, p.poll())
 }
 
 // shippedActions are the actions of this program. Whoever asks for their names alone leaves out what they work on.
-func shippedActions(wallets step.Wallets, gate *step.Gate, keys step.Signer, chains step.Chains, faults *fault.Points, poll time.Duration) []step.Action {
+func shippedActions(wallets step.Wallets, gate *step.Gate, keys step.Signer, chains step.Chains, poll time.Duration) []step.Action {
 	return []step.Action{
-		step.Validate(wallets, chains), step.Authorize(gate, keys), step.Sign(gate, keys, chains), step.Send(chains, keys, faults),
-		step.Confirm(chains, keys, poll), step.Record(), step.Archive(), step.Park(),
+		step.Validate(wallets, chains), step.Authorize(gate, keys), step.Sign(gate, keys, chains), step.Send(chains),
+		step.Confirm(chains, poll), step.Record(), step.Archive(), step.Park(),
 	}
 }
 
@@ -355,6 +358,7 @@ func (p *platform) Run(ctx context.Context) error {
 	})
 	group.Add("hub", p.hub.Run)
 	group.Add("reference", p.follower.Run)
+	group.Add("lanes", p.keeper.Run)
 	group.Add("controller", p.control.Run)
 	group.Add("gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.gauge) })
 	group.Add("api", func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) })

@@ -101,8 +101,9 @@ func (l *lane) answered(nonce uint64, err error) {
 		return
 	}
 	kind, code := problem.KindOf(err0(err)), problem.From(err0(err)).Code
+	o.Cheap = code == "transaction-underpriced"
 	switch {
-	case err == nil, code == "transaction-underpriced", kind == problem.Conflict: // another of its attempts may have the nonce
+	case err == nil, o.Cheap, kind == problem.Conflict: // another of its attempts may have the nonce
 		o.Refusal, o.Strikes, o.Poor = "", 0, false
 	case code == "insufficient-funds", kind == problem.Unprocessable:
 		o.Refusal, o.Poor = err.Error(), code == "insufficient-funds"
@@ -155,11 +156,11 @@ func (k *Keeper) replace(ctx context.Context, l *lane, info Lane, v View, a Act)
 		attempt.Tx = noop
 	}
 	attempt.Tx = attempt.Tx.Priced(a.Price)
-	return k.add(ctx, l, info, t, attempt, a.Event)
+	return k.add(ctx, l, info, t, attempt)
 }
 
 // add commits an attempt with its event, seals and sends it.
-func (k *Keeper) add(ctx context.Context, l *lane, info Lane, t Transaction, a Attempt, event string) error {
+func (k *Keeper) add(ctx context.Context, l *lane, info Lane, t Transaction, a Attempt) error {
 	if err := k.Store.Replace(ctx, info.Key, t.Nonce, a); err != nil {
 		if errors.Is(err, ErrTaken) {
 			k.refresh(ctx, l, info, t.Nonce)
@@ -168,9 +169,9 @@ func (k *Keeper) add(ctx context.Context, l *lane, info Lane, t Transaction, a A
 	}
 	l.change(t.Nonce, func(o *Open) {
 		o.Attempts = append(append([]Attempt(nil), o.Attempts...), a)
-		o.Offered, o.Waiting, o.Refusal, o.Strikes, o.Poor, o.Capped = Moment{}, Moment{}, "", 0, false, false
+		o.Offered, o.Waiting, o.Looks, o.Refusal, o.Strikes, o.Poor, o.Cheap, o.Capped = Moment{}, Moment{}, 0, "", 0, false, false, false
 	})
-	k.tell(ctx, info, Event{Nonce: t.Nonce, What: event, By: a.By, Why: a.Why, At: a.At})
+	k.tell(ctx, info, a.Event(t.Nonce))
 	return k.seal(ctx, l, info, t.Nonce, a)
 }
 

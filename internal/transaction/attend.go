@@ -56,7 +56,12 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 	Notice(open, v)
 	for i := range open {
 		noticed := open[i]
-		l.change(noticed.Nonce, func(o *Open) { o.Noticed, o.Waiting, o.Missing = noticed.Noticed, noticed.Waiting, noticed.Missing })
+		l.change(noticed.Nonce, func(o *Open) {
+			o.Noticed, o.Waiting, o.Looks, o.Missing = noticed.Noticed, noticed.Waiting, noticed.Looks, noticed.Missing
+		})
+	}
+	if err := k.policies(ctx, l, open, v); err != nil {
+		return err
 	}
 	acts := Plan(info, open, v, k.options.Rules)
 	if needsQuote(acts) {
@@ -69,6 +74,23 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 	}
 	k.sight(info, open, v)
 	return k.carryOut(ctx, l, info, v, acts)
+}
+
+// policies finds what the transactions may cost that were not mined at once; most are, and nobody asks.
+func (k *Keeper) policies(ctx context.Context, l *lane, open []Open, v View) error {
+	for i := range open {
+		t := &open[i]
+		if t.priced || t.Nonce < v.Nonce || t.Offered.At.IsZero() || t.Looks < 1 && t.Offered.Head+2 > v.Now.Head {
+			continue
+		}
+		policy, err := k.options.Policy(ctx, t.Step)
+		if err != nil {
+			return fmt.Errorf("find what nonce %d of the key %s may cost: %w", t.Nonce, t.Key, err)
+		}
+		t.Policy, t.priced = policy, true
+		l.change(t.Nonce, func(o *Open) { o.Policy, o.priced = policy, true })
+	}
+	return nil
 }
 
 func needsQuote(acts []Act) bool {
@@ -153,7 +175,7 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 		case Settle:
 			m.Settled = a.Nonce
 		}
-		if a.Event != "" && a.Do != Replace {
+		if a.Event != "" {
 			m.Events = append(m.Events, Event{Nonce: a.Nonce, What: a.Event, By: ByKeeper, Why: a.Why, At: v.Now.At})
 		}
 	}

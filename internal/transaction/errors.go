@@ -12,6 +12,8 @@ var (
 	ErrTaken = problem.New(problem.Conflict, "attempt-taken", "another attempt was decided meanwhile; look again")
 	// ErrInadmissible: the attempt would break I6, or no node would take it.
 	ErrInadmissible = problem.New(problem.Conflict, "replacement-refused", "the replacement is refused")
+	// ErrHalted: the key is set aside, so nothing is decided for it.
+	ErrHalted = problem.New(problem.Conflict, "key-set-aside", "the key is set aside and decides nothing")
 	// ErrSettled: the nonce is spent; nothing can replace it.
 	ErrSettled = problem.New(problem.Conflict, "transaction-settled", "the transaction is mined and cannot be replaced")
 )

@@ -35,12 +35,16 @@ type Ports struct {
 	Keys     Keys
 }
 
+// Policy finds what the transaction of a step may cost.
+type Policy func(ctx context.Context, step signer.Step) (chain.FeePolicy, error)
+
 // Options of a Keeper.
 type Options struct {
 	Confirmations uint64        // blocks from its own to the head, both included, until a transaction counts as confirmed
 	FinalDepth    uint64        // the same, until it counts as final
 	Finality      chain.Tag     // Safe or Finalized: the chain's own word counts, and no depth; Latest or "": depth
 	Rules         Rules         // zero fields take defaults
+	Policy        Policy        // nil: a transaction is raised after 3 blocks, without limits
 	Every         time.Duration // a look also without a new head; 0 means 5 s
 	Parallel      int           // lanes looked at at once; 0 means 16
 	Faults        *fault.Points // nil in production; hit: send.before, send.after
@@ -76,6 +80,9 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Policy == nil {
+		o.Policy = func(context.Context, signer.Step) (chain.FeePolicy, error) { return chain.FeePolicy{Patience: 3}, nil }
+	}
 	o.Rules = o.Rules.withDefaults()
 	return o
 }
@@ -92,9 +99,6 @@ func (r Rules) withDefaults() Rules {
 	}
 	if r.Certainty <= 0 {
 		r.Certainty = 3
-	}
-	if r.Policy == nil {
-		r.Policy = func(Transaction) chain.FeePolicy { return chain.FeePolicy{Patience: 3} }
 	}
 	return r
 }

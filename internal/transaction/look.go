@@ -86,9 +86,11 @@ func Notice(open []Open, v View) {
 		}
 		switch {
 		case t.Nonce != v.Nonce || t.Offered.At.IsZero():
-			t.Waiting = Moment{}
+			t.Waiting, t.Looks = Moment{}, 0
 		case t.Waiting.At.IsZero():
-			t.Waiting = v.Now
+			t.Waiting, t.Looks = v.Now, 0
+		default:
+			t.Looks++
 		}
 		t.Missing = missing(t, v)
 	}

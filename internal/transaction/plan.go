@@ -24,7 +24,12 @@ type Open struct {
 	Refusal string // why the node says that it will never take the newest bytes; "" when it may
 	Strikes int    // how often in a row it has said so
 	Poor    bool   // the refusal is that the sender cannot pay
+	Cheap   bool   // the node says that they offer too little at present
+	Looks   int    // how many looks it has waited for
 	Capped  bool   // that its fee policy forbids to offer more was recorded
+
+	Policy chain.FeePolicy // what it may cost, and when it is too late
+	priced bool            // Policy was looked up
 }
 
 // View is what the chain shows of a lane at one look.
@@ -39,11 +44,10 @@ type View struct {
 
 // Rules are what Plan goes by besides what it is given of the lane.
 type Rules struct {
-	Window    uint64                            // most transactions of a lane with the node at once
-	Grace     time.Duration                     // what its workflow has not signed or sent after this long the keeper does
-	Slow      time.Duration                     // counts as Patience where the chain makes no blocks
-	Certainty int                               // times that something final has to be seen before it is believed: one node can be wrong
-	Policy    func(Transaction) chain.FeePolicy // what a transaction may cost, and when it is too late
+	Window    uint64        // most transactions of a lane with the node at once
+	Grace     time.Duration // what its workflow has not signed or sent after this long the keeper does
+	Slow      time.Duration // counts as Patience where the chain makes no blocks
+	Certainty int           // times that something final has to be seen before it is believed: one node can be wrong
 }
 
 // Do is a kind of act.
@@ -68,7 +72,7 @@ type Act struct {
 	Kind    Kind        // Replace
 	Price   chain.Price // Replace
 	Fate    Fate        // Record
-	Event   string      // Record, Replace, Send: what to put into the lane's events; "" for none
+	Event   string      // Record, Send, Halt: what to put into the lane's events; "" for none
 	Why     string      // for operators
 }
 
@@ -220,22 +224,21 @@ func (p *planner) pending(t *Open) {
 
 // offered is for bytes that were given to the node.
 func (p *planner) offered(t *Open, newest Attempt) {
-	policy := p.rules.Policy(t.Transaction)
 	known, asked := p.known(t)
 	first := t.Nonce == p.view.Nonce
-	waited := first && p.waited(t, policy)
+	waited := first && p.waited(t)
 	p.stuck = p.stuck || waited
 	switch {
 	case asked && known && t.Fate.Status == "":
 		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: Sent, Sent: t.Offered.At}})
 	case t.Strikes >= p.rules.Certainty && (!t.Poor || waited):
-		p.replace(t, newest, NoOp, policy, "the node will not take it: "+t.Refusal)
-	case policy.Deadline > 0 && !t.sent().IsZero() && p.view.Now.At.Sub(t.sent()) >= policy.Deadline && newest.Kind != NoOp:
-		p.replace(t, newest, NoOp, policy, fmt.Sprintf("it was not mined within %s", policy.Deadline))
-	case waited && t.Refusal == "":
-		p.replace(t, newest, again(newest), policy, fmt.Sprintf("it was the next of its lane and was not mined for %d blocks", p.view.Now.Head-t.Waiting.Head))
+		p.replace(t, newest, NoOp, "the node will not take it: "+t.Refusal)
+	case t.Policy.Deadline > 0 && !t.sent().IsZero() && p.view.Now.At.Sub(t.sent()) >= t.Policy.Deadline && newest.Kind != NoOp:
+		p.replace(t, newest, NoOp, fmt.Sprintf("it was not mined within %s", t.Policy.Deadline))
+	case waited && t.Refusal == "" && (known || t.Cheap):
+		p.replace(t, newest, again(newest), fmt.Sprintf("it was the next of its lane and was not mined for %d blocks", p.view.Now.Head-t.Waiting.Head))
 	case p.stuck && !first && t.Refusal == "" && p.cheap(newest):
-		p.replace(t, newest, again(newest), policy, "it offers less than the next block asks")
+		p.replace(t, newest, again(newest), "it offers less than the next block asks")
 	case asked && !known:
 		p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number, Event: EventResent, Why: "the node did not have it; its stored bytes are sent again"})
 	}
@@ -268,11 +271,11 @@ func (p *planner) known(t *Open) (known, asked bool) {
 }
 
 // waited says whether nothing but its price has been in its way for the patience of its policy.
-func (p *planner) waited(t *Open, policy chain.FeePolicy) bool {
-	if policy.Patience == 0 || t.Waiting.At.IsZero() {
+func (p *planner) waited(t *Open) bool {
+	if t.Policy.Patience == 0 || t.Waiting.At.IsZero() || t.Looks < 2 {
 		return false
 	}
-	blocks := p.view.Now.Head >= t.Waiting.Head+policy.Patience
+	blocks := p.view.Now.Head >= t.Waiting.Head+t.Policy.Patience
 	return blocks || p.view.Now.At.Sub(t.Waiting.At) >= p.rules.Slow
 }
 
@@ -283,14 +286,14 @@ func (p *planner) cheap(a Attempt) bool {
 }
 
 // replace decides about one more attempt, unless its policy forbids to pay more: that is recorded once.
-func (p *planner) replace(t *Open, newest Attempt, kind Kind, policy chain.FeePolicy, why string) {
+func (p *planner) replace(t *Open, newest Attempt, kind Kind, why string) {
 	if p.view.Quote == nil {
 		p.act(Act{Do: Ask})
 		return
 	}
-	gas, event := newest.Tx.Gas, EventRaised
-	if kind == NoOp {
-		gas, event = noOpGas, EventNoOp
+	gas, policy := newest.Tx.Gas, t.Policy
+	if kind == NoOp { // what it costs to free the lane is no part of the transaction's budget
+		gas, policy.Budget = noOpGas, nil
 	}
 	price, err := policy.Raise(newest.Tx.Price(), *p.view.Quote, gas)
 	if err != nil {
@@ -299,7 +302,7 @@ func (p *planner) replace(t *Open, newest Attempt, kind Kind, policy chain.FeePo
 		}
 		return
 	}
-	p.act(Act{Do: Replace, Nonce: t.Nonce, Attempt: newest.Number + 1, Kind: kind, Price: price, Event: event, Why: why})
+	p.act(Act{Do: Replace, Nonce: t.Nonce, Attempt: newest.Number + 1, Kind: kind, Price: price, Why: why})
 }
 
 // noOpGas is what a no-op uses on most chains; what it really needs the keeper finds out when it makes one.

@@ -56,6 +56,15 @@ type Attempt struct {
 	At     time.Time      // when it was decided; zero for the decision's own
 }
 
+// Event is what an attempt is in the lane's events. Backends append it in the transaction that commits the attempt.
+func (a Attempt) Event(nonce uint64) Event {
+	what := EventRaised
+	if a.Kind == NoOp {
+		what = EventNoOp
+	}
+	return Event{Nonce: nonce, What: what, By: a.By, Why: a.Why, At: a.At}
+}
+
 // ByKeeper is who decides what no operator has asked for.
 const ByKeeper = "aval"
 
@@ -160,7 +169,7 @@ type Store interface {
 	Range(ctx context.Context, key string, from uint64, limit int) ([]Transaction, error)
 	// Find gives the transactions of those steps that were decided.
 	Find(ctx context.Context, steps []signer.Step) (map[signer.Step]Transaction, error)
-	// Replace commits one more attempt. Another one with its number is attempt-taken; an unknown nonce transaction-unknown.
+	// Replace commits one more attempt, with its event. Another one with its number is attempt-taken; an unknown nonce transaction-unknown.
 	Replace(ctx context.Context, key string, nonce uint64, a Attempt) error
 	// Seal stores the bytes of an attempt that Replace has committed; bytes already stored are kept and returned. What nobody
 	// decided is decision-unknown (A28).

@@ -16,12 +16,11 @@ import (
 
 // Chain is one chain that this installation serves.
 type Chain struct {
-	Network       chain.Network
-	Codec         chain.Codec
-	Market        chain.Market      // asked for the price of replacements
-	Replayer      chain.Replayer    // asked why a transaction has failed
-	Fees          chain.FeePolicies // what transactions may cost
-	Confirmations uint64            // blocks that a transaction must be deep, its own included
+	Network  chain.Network
+	Codec    chain.Codec
+	Replayer chain.Replayer    // asked why a transaction has failed
+	Fees     chain.FeePolicies // what transactions may cost
+	Lanes    Lanes
 }
 
 // Chains are the chains served, by CAIP-2 id.
@@ -51,8 +50,8 @@ type Decisions interface {
 	Find(ctx context.Context, steps []signer.Step) (map[signer.Step]signer.Decision, error)
 }
 
-// transaction is what sign answers and later steps are given: where to find the decision, and what people look for.
-type transaction struct {
+// reference is what sign answers and later steps are given: where to find the decision, and what people look for.
+type reference struct {
 	State string `json:"state"` // the state that signed
 	Chain string `json:"chain"`
 	From  string `json:"from"`
@@ -136,18 +135,18 @@ func failAll(out []Outcome, which []int, err error) {
 }
 
 // sent reads the transaction that a task's Arguments name.
-func sent(task Task) (transaction, error) {
+func sent(task Task) (reference, error) {
 	var args struct {
-		Transaction transaction `json:"transaction"`
+		Transaction reference `json:"transaction"`
 	}
 	if err := json.Unmarshal(task.Arguments, &args); err != nil || args.Transaction.Hash == "" {
-		return transaction{}, problem.New(problem.Internal, "arguments-invalid", "the state %s needs Arguments with the transaction that sign answered", task.State)
+		return reference{}, problem.New(problem.Internal, "arguments-invalid", "the state %s needs Arguments with the transaction that sign answered", task.State)
 	}
 	return args.Transaction, nil
 }
 
-func (t transaction) step(task Task) signer.Step {
+func (t reference) step(task Task) signer.Step {
 	return signer.Step{Message: task.Record.ID, State: t.State}
 }
 
-func (t transaction) String() string { return fmt.Sprintf("%s, nonce %d", t.Hash, t.Nonce) }
+func (t reference) String() string { return fmt.Sprintf("%s, nonce %d", t.Hash, t.Nonce) }

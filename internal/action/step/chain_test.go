@@ -18,52 +18,52 @@ import (
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/transaction"
 	"github.com/avalhq/aval/internal/wallet"
 )
 
 const chainID = "eip155:1337"
 
-// ledger is a chain as one test has it, and what was decided to be signed for it.
+// ledger is the lanes of a chain as one test has them.
 type ledger struct {
-	chain.Network
-	statuses map[string]chain.Status // by hash; what is not here is unknown
-	refuses  map[string]error        // by hash
-	sent     []string
-	signed   map[signer.Step]signer.Decision
-	forgot   error // what Replay answers
+	fates   map[string]transaction.Transaction // by hash of the first attempt; what is not here has no fate
+	offered []string
+	signed  map[signer.Step]signer.Decision
+	forgot  error // what Replay answers
 }
 
 func (l *ledger) Replay(_ context.Context, tx chain.Unsigned, status chain.Status) (string, error) {
 	return fmt.Sprintf("%s in block %d is too much", tx.Value, status.Block), l.forgot
 }
 
-func (l *ledger) Status(_ context.Context, hashes []string) ([]chain.Status, error) {
-	statuses := make([]chain.Status, len(hashes))
-	for i, hash := range hashes {
-		if !strings.HasPrefix(hash, "0x") {
-			return nil, problem.New(problem.Invalid, "hash-invalid", "no hash")
-		}
-		if statuses[i] = l.statuses[hash]; statuses[i].State == "" {
-			statuses[i].State = chain.Unknown
-		}
-	}
-	return statuses, nil
-}
-
-func (l *ledger) Send(_ context.Context, raw [][]byte) []error {
-	errs := make([]error, len(raw))
-	for i := range raw {
-		l.sent = append(l.sent, string(raw[i]))
-		errs[i] = l.refuses[string(raw[i])]
+func (l *ledger) Offer(_ context.Context, steps []signer.Step) []error {
+	errs := make([]error, len(steps))
+	for _, s := range steps {
+		l.offered = append(l.offered, l.signed[s].Signed.Hash)
 	}
 	return errs
 }
 
-func (l *ledger) Find(_ context.Context, steps []signer.Step) (map[signer.Step]signer.Decision, error) {
-	found := map[signer.Step]signer.Decision{}
+func (l *ledger) Find(_ context.Context, steps []signer.Step) (map[signer.Step]transaction.Transaction, error) {
+	found := map[signer.Step]transaction.Transaction{}
 	for _, s := range steps {
 		if d, ok := l.signed[s]; ok {
-			found[s] = d
+			t := l.fates[d.Signed.Hash]
+			t.Attempts = append([]transaction.Attempt{{Kind: transaction.First, Tx: d.Tx, Signed: d.Signed}}, t.Attempts...)
+			found[s] = t
+		}
+	}
+	return found, nil
+}
+
+// decisions are those of the ledger.
+type decisions struct{ l *ledger }
+
+func (d decisions) Find(_ context.Context, steps []signer.Step) (map[signer.Step]signer.Decision, error) {
+	found := map[signer.Step]signer.Decision{}
+	for _, s := range steps {
+		if decision, ok := d.l.signed[s]; ok {
+			found[s] = decision
 		}
 	}
 	return found, nil
@@ -79,9 +79,11 @@ func (l *ledger) task(hash string) step.Task {
 	return step.Task{Record: rec, State: "Now", Arguments: json.RawMessage(fmt.Sprintf(`{"transaction": {"state": "Sign", "hash": %q}}`, hash))}
 }
 
+func (l *ledger) chains() step.Chains { return step.Chains{chainID: {Lanes: l, Replayer: l}} }
+
 func (l *ledger) confirm(t *testing.T, tasks ...step.Task) []step.Outcome {
 	t.Helper()
-	return step.Confirm(step.Chains{chainID: {Network: l, Replayer: l, Confirmations: 2}}, l, time.Second).Run(t.Context(), tasks)
+	return step.Confirm(l.chains(), time.Second).Run(t.Context(), tasks)
 }
 
 // desk is a client and a wallet as one test has them.
@@ -105,7 +107,7 @@ func TestADenialAfterTheSignatureIsNoRefusal(t *testing.T) {
 	}
 	disabled := desk{Client: clients.Client{ID: "cli_a", Disabled: true}}
 	l := &ledger{}
-	authorize := step.Authorize(step.NewGate(rules, disabled, drawer{disabled}, time.Now), l)
+	authorize := step.Authorize(step.NewGate(rules, disabled, drawer{disabled}, time.Now), decisions{l})
 	signed := l.task("0x01")
 	signed.Begun = []string{"Sign", "Send"}
 	begun := l.task("0x02")
@@ -124,62 +126,59 @@ func code(err error) string {
 	return problem.From(err).Code
 }
 
-var mined = chain.Status{State: chain.Mined, Success: true, Block: 7, Depth: 2, Fee: big.NewInt(1)}
-
 func TestI18ATaskThatNamesNoTransactionFailsAlone(t *testing.T) {
-	l := &ledger{statuses: map[string]chain.Status{"0x01": mined}}
-	good, none, odd := l.task("0x01"), l.task("0x02"), l.task("not hex")
+	l := &ledger{fates: map[string]transaction.Transaction{"0x01": {Fate: confirmed}}}
+	good, none := l.task("0x01"), l.task("0x02")
 	none.Arguments = json.RawMessage(`{}`)
-	sent := step.Send(step.Chains{chainID: {Network: l}}, l, nil).Run(t.Context(), []step.Task{none, good})
-	if code(sent[0].Err) != "arguments-invalid" || sent[1].Err != nil || len(l.sent) != 1 {
-		t.Errorf("sent %q: %v and %v", l.sent, sent[0].Err, sent[1].Err)
+	sent := step.Send(l.chains()).Run(t.Context(), []step.Task{none, good})
+	if code(sent[0].Err) != "arguments-invalid" || sent[1].Err != nil || len(l.offered) != 1 || l.offered[0] != "0x01" {
+		t.Errorf("offered %q: %v and %v", l.offered, sent[0].Err, sent[1].Err)
 	}
-	confirmed := l.confirm(t, none, odd, good)
-	if code(confirmed[0].Err) != "arguments-invalid" || code(confirmed[1].Err) != "hash-invalid" || confirmed[2].Err != nil || confirmed[2].Output == nil {
-		t.Errorf("confirmed: %+v", confirmed)
+	out := l.confirm(t, none, good)
+	if code(out[0].Err) != "arguments-invalid" || out[1].Err != nil || out[1].Output == nil {
+		t.Errorf("confirmed: %+v", out)
 	}
-}
-
-// TestI12WhatTheNodeLostIsSentAgain, and what it will never take is not waited for.
-func TestI12WhatTheNodeLostIsSentAgain(t *testing.T) {
-	for refusal, want := range map[string]string{"": "", "insufficient-funds": "", "chain-unreachable": "", "transaction-refused": "transaction-refused"} {
-		l := &ledger{refuses: map[string]error{}}
-		lost := l.task("0x01")
-		if refusal != "" {
-			l.refuses["0x01"] = problem.New(problem.Conflict, refusal, "no")
-		}
-		out := l.confirm(t, lost)[0]
-		if len(l.sent) != 1 || code(out.Err) != want || (want == "") != (out.Later > 0) {
-			t.Errorf("the node says %q to bytes that it had lost: sent %d times, %+v", refusal, len(l.sent), out)
-		}
-	}
-	l := &ledger{}
-	unsigned := l.task("0x01")
+	undecided := l.task("0x03")
 	clear(l.signed)
-	if out := l.confirm(t, unsigned)[0]; code(out.Err) != "transaction-unsigned" {
-		t.Errorf("what was never signed: %+v", out)
+	if out := l.confirm(t, undecided)[0]; code(out.Err) != "transaction-unsigned" {
+		t.Errorf("what was never decided: %+v", out)
 	}
 }
 
-func TestI14ConfirmedIsDeepEnough(t *testing.T) {
-	reverted, shallow := mined, mined
-	reverted.Success, shallow.Depth = false, 1
-	l := &ledger{statuses: map[string]chain.Status{"0x01": mined, "0x02": shallow, "0x03": {State: chain.Pending}, "0x04": reverted}}
-	out := l.confirm(t, l.task("0x01"), l.task("0x02"), l.task("0x03"), l.task("0x04"))
-	if out[0].Output == nil || out[0].Later != 0 || out[1].Later == 0 || out[2].Later == 0 || code(out[3].Err) != "execution-reverted" || len(l.sent) != 0 {
-		t.Errorf("deep, shallow, pending, reverted: %+v", out)
-	}
-	reverted.Depth = 1 // a reorganisation can still undo it
-	l.statuses["0x04"] = reverted
-	if again := l.confirm(t, l.task("0x04"))[0]; again.Err != nil || again.Later == 0 {
-		t.Errorf("reverted and shallow: %+v", again)
+var confirmed = transaction.Fate{Status: transaction.Confirmed, Success: true, Block: 7}
+
+// TestI14ConfirmFollowsTheDecision: whichever of its attempts was mined says what became of the message.
+func TestI14ConfirmFollowsTheDecision(t *testing.T) {
+	shallow, reverted, second := confirmed, confirmed, confirmed
+	shallow.Status, reverted.Success, second.Attempt = transaction.Mined, false, 1
+	raise := transaction.Attempt{Number: 1, Kind: transaction.Raise, Signed: chain.Signed{Hash: "0xaa"}}
+	noop := transaction.Attempt{Number: 1, Kind: transaction.NoOp, Signed: chain.Signed{Hash: "0xbb"}, Why: "an operator said so"}
+	l := &ledger{fates: map[string]transaction.Transaction{
+		"0x01": {Fate: confirmed}, "0x02": {Fate: shallow}, "0x04": {Fate: reverted}, "0x05": {Fate: second, Attempts: []transaction.Attempt{raise}},
+		"0x06": {Fate: second, Attempts: []transaction.Attempt{noop}}, "0x07": {Fate: confirmed, Attempts: []transaction.Attempt{noop}},
+		"0x08": {Fate: transaction.Fate{Status: transaction.Lost}},
+	}}
+	for hash, want := range map[string]string{
+		"0x01": `"hash":"0x01"`, "0x02": "later", "0x03": "later", "0x04": "execution-reverted", "0x05": `"hash":"0xaa"`,
+		"0x06": "transaction-cancelled", "0x07": `"hash":"0x07"`, "0x08": "key-foreign-use",
+	} {
+		out := l.confirm(t, l.task(hash))[0]
+		got := code(out.Err)
+		if raw, err := json.Marshal(out.Output); out.Output != nil && err == nil {
+			got = string(raw)
+		}
+		if out.Later > 0 {
+			got = "later"
+		}
+		if !strings.Contains(got, want) || got == "" {
+			t.Errorf("%s: %+v; want %s", hash, out, want)
+		}
 	}
 }
 
 // TestARevertIsToldWithReasonBlockAndFee: the nonce and the fee are spent, and the receipt says on what.
 func TestARevertIsToldWithReasonBlockAndFee(t *testing.T) {
-	status := mined
-	status.Success, status.Hash, status.GasUsed, status.Fee = false, "0xb1", 30_000, big.NewInt(60_000)
+	fate := transaction.Fate{Status: transaction.Confirmed, Block: 7, Hash: "0xb1", GasUsed: 30_000, Fee: big.NewInt(60_000)}
 	for name, test := range map[string]struct {
 		forgot error
 		want   string
@@ -187,7 +186,7 @@ func TestARevertIsToldWithReasonBlockAndFee(t *testing.T) {
 		"explained":    {nil, "the transaction 0x01 was mined in block 7 and reverted: 5 in block 7 is too much; it used 30000 units of gas and cost 60000 wei"},
 		"not any more": {errors.New("missing trie node"), "reverted: the node cannot say why (missing trie node); it used"},
 	} {
-		l := &ledger{statuses: map[string]chain.Status{"0x01": status}, forgot: test.forgot}
+		l := &ledger{fates: map[string]transaction.Transaction{"0x01": {Fate: fate}}, forgot: test.forgot}
 		task := l.task("0x01")
 		at := signer.Step{Message: task.Record.ID, State: "Sign"}
 		d := l.signed[at]
@@ -196,7 +195,7 @@ func TestARevertIsToldWithReasonBlockAndFee(t *testing.T) {
 		out := l.confirm(t, task)[0]
 		details, err := json.Marshal(out.Output)
 		if err != nil || code(out.Err) != "execution-reverted" || !strings.Contains(out.Err.Error(), test.want) ||
-			string(details) != `{"block":7,"block_hash":"0xb1","confirmations":2,"gas_used":30000,"fee":"60000"}` {
+			string(details) != `{"hash":"0x01","block":7,"block_hash":"0xb1","gas_used":30000,"fee":"60000"}` {
 			t.Errorf("%s: %v with %s (%v)", name, out.Err, details, err)
 		}
 	}

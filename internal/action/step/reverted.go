@@ -2,40 +2,35 @@ package step
 
 import (
 	"context"
-	"math/big"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/transaction"
 )
 
 // confirmed is what the chain has made of a mined transaction.
-func confirmed(s chain.Status) confirmation {
-	fee := s.Fee
-	if fee == nil {
-		fee = new(big.Int)
+func confirmed(tx transaction.Transaction) confirmation {
+	ended, _ := tx.Ended()
+	c := confirmation{Hash: ended.Signed.Hash, Block: tx.Fate.Block, BlockHash: tx.Fate.Hash, GasUsed: tx.Fate.GasUsed, Fee: "0"}
+	if tx.Fate.Fee != nil {
+		c.Fee = tx.Fate.Fee.String()
 	}
-	return confirmation{Block: s.Block, BlockHash: s.Hash, Confirmations: s.Depth, GasUsed: s.GasUsed, Fee: fee.String()}
+	return c
 }
 
-// reverted is the failure of a transaction that was mined and undone: its nonce and its fee are spent all the same.
-func reverted(hash string, s chain.Status, reason string) error {
-	if reason == "" {
+// reverted is the failure of a transaction that was mined and undone: its nonce and its fee are spent all the same. Not to
+// know why holds nothing up: the outcome is certain.
+func reverted(ctx context.Context, ch Chain, tx transaction.Transaction) error {
+	ended, _ := tx.Ended()
+	status := chain.Status{State: chain.Mined, Block: tx.Fate.Block, Hash: tx.Fate.Hash, GasUsed: tx.Fate.GasUsed, Fee: tx.Fate.Fee}
+	reason, err := ch.Replayer.Replay(ctx, ended.Tx, status)
+	switch {
+	case err != nil:
+		reason = "the node cannot say why (" + err.Error() + ")"
+	case reason == "":
 		reason = "the node cannot say why"
 	}
+	c := confirmed(tx)
 	return problem.New(problem.Unprocessable, "execution-reverted", "the transaction %s was mined in block %d and reverted: %s; it used %d units of gas and cost %s wei",
-		hash, s.Block, reason, s.GasUsed, confirmed(s).Fee)
-}
-
-// explained asks why. Not to know it holds nothing up: the outcome is certain.
-func (c confirmer) explained(ctx context.Context, ch Chain, task Task, hash string, s chain.Status) error {
-	found, err := c.stored(ctx, []Task{task}, []int{0})
-	decision, there := found[0]
-	if err != nil || !there {
-		return reverted(hash, s, "")
-	}
-	reason, err := ch.Replayer.Replay(ctx, decision.Tx, s)
-	if err != nil {
-		return reverted(hash, s, "the node cannot say why ("+err.Error()+")")
-	}
-	return reverted(hash, s, reason)
+		c.Hash, c.Block, reason, c.GasUsed, c.Fee)
 }

@@ -150,7 +150,7 @@ func (s signing) sign(ctx context.Context, keyID string, drafts []*draft, steps 
 			continue
 		}
 		signed := decisions[k]
-		tx := transaction{State: signed.Step.State, Chain: signed.Chain, From: signed.Tx.From, Nonce: signed.Nonce, Hash: signed.Signed.Hash}
+		tx := reference{State: signed.Step.State, Chain: signed.Chain, From: signed.Tx.From, Nonce: signed.Nonce, Hash: signed.Signed.Hash}
 		out[d.index] = Outcome{Output: tx, Note: tx.String()}
 	}
 }

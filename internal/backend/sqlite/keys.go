@@ -201,7 +201,7 @@ func reconcile(conn *sqlite.Conn, id string, chainNonce uint64) (row key.Key, re
 	if row.Known && row.Status != key.Quarantined {
 		return row, nil, nil
 	}
-	return row, nil, run(conn, `UPDATE keys SET known = 1, nonce = max(nonce, seen), reason = '',
+	return row, nil, run(conn, `UPDATE keys SET settled = iif(known, settled, max(nonce, seen)), known = 1, nonce = max(nonce, seen), reason = '',
 		holder = iif(status = 'quarantined', '', holder), status = iif(status = 'quarantined', 'free', status) WHERE id = ?`,
 		func(s *sqlite.Stmt) { s.BindText(1, id) }, nil)
 }

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/avalhq/aval/internal/backend/sqlite"
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/transaction"
+)
+
+// newKeeper makes what keeps the chain's lanes going.
+func (p *platform) newKeeper() *transaction.Keeper {
+	ports := transaction.Ports{
+		Store: sqlite.NewTransactions(p.record), Network: p.metrics.Network(p.network), Follower: p.network, Market: p.network, Signer: p.signer, Keys: p.keys,
+	}
+	return transaction.New(ports, transaction.Options{
+		Confirmations: p.config.Chain.Confirmations, Policy: p.feePolicyOf, Every: 5 * p.heads(), Faults: p.options.faults, Log: p.log,
+	})
+}
+
+// feePolicyOf is what the transaction of a step may cost: the policy of its message's type.
+func (p *platform) feePolicyOf(ctx context.Context, step signer.Step) (chain.FeePolicy, error) {
+	rec, _, err := p.store.Get(ctx, step.Message)
+	if err != nil {
+		return chain.FeePolicy{}, err
+	}
+	return p.fees.For(rec.Type), nil
+}
+
+// heads is how often a chain that does not tell is asked for its newest block.
+func (p *platform) heads() time.Duration {
+	if p.dev != nil {
+		return p.poll()
+	}
+	return time.Second
+}
