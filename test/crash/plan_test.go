@@ -41,6 +41,7 @@ var points = []point{
 	{name: "decisions.store", hits: 10},
 	{name: "signer.sign", hits: 12},
 	{name: "send", hits: 10},
+	{name: "transactions.mark", hits: 10},
 	{name: "action.validate", hits: 40},
 	{name: "action.authorize", hits: 40},
 	{name: "action.sign", hits: 10},
@@ -50,6 +51,10 @@ var points = []point{
 	{name: "action.archive", hits: 40},
 	{name: "action.park", hits: 1, besides: "signer.sign.before=fail@1,"},
 }
+
+// byChance are points that a run passes only where the chain is slow enough for a transaction to be raised; transactiontest
+// strikes them.
+var byChance = []string{"transactions.replace", "transactions.seal"}
 
 // strike is what one life of the process ends with.
 type strike struct {
@@ -118,7 +123,9 @@ func (r *run) shuffled(all []strike) []strike {
 // checkComplete compares what was struck with what a run passes: a point that somebody adds has to be in the list.
 func (r *run) checkComplete() {
 	for name := range r.passed {
-		if r.struck[name] == 0 {
+		point, _, _ := strings.Cut(name, ".before")
+		point, _, _ = strings.Cut(point, ".after")
+		if r.struck[name] == 0 && !slices.Contains(byChance, point) {
 			r.t.Errorf("the point %s was passed and never struck: add it to the list of points", name)
 		}
 	}

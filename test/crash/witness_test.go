@@ -21,8 +21,8 @@ import (
 
 // seen is what the table ends with.
 type seen struct {
-	mined, broadcast, resumed int
-	settled                   time.Duration
+	mined, broadcast, raised, resumed int
+	settled                           time.Duration
 }
 
 // settle is the last life, in which nothing strikes but one failure that parks a message. Everything has to end, and then
@@ -44,7 +44,7 @@ func (r *run) settle() {
 		r.t.Fatalf("%v; aval wrote: %s", err, p.Stderr())
 	}
 	r.seen.settled = time.Since(began)
-	w := &witness{run: r, all: all, chain: map[string][]*types.Transaction{}, claimed: map[string]string{}}
+	w := &witness{run: r, all: all, chain: map[string][]*types.Transaction{}, nonces: map[nonceOf]*types.Transaction{}, claimed: map[string]string{}, decided: map[string]string{}}
 	w.hear(ctx)
 	if err := p.Stop(); err != nil {
 		r.t.Error(err)
@@ -136,12 +136,14 @@ func (r *run) resume(ctx context.Context) error {
 
 // witness compares what the clients, the chain and the wire say.
 type witness struct {
-	run   *run
-	all   []*sent
-	chain map[string][]*types.Transaction // mined, by the address that is paid
+	run    *run
+	all    []*sent
+	chain  map[string][]*types.Transaction // mined, by the address that is paid
+	nonces map[nonceOf]*types.Transaction  // mined
 
 	mu      sync.Mutex
-	claimed map[string]string // what Aval says: the transaction's hash, by message
+	claimed map[string]string // what Aval says was mined: the transaction's hash, by message
+	decided map[string]string // the hash of what was decided first
 	lost    map[*sent]bool
 }
 
@@ -187,6 +189,7 @@ func (w *witness) walk(ctx context.Context) error {
 		}
 		ours[from]++
 		w.run.seen.mined++
+		w.nonces[nonceOf{from, tx.Nonce()}] = tx
 		w.chain[tx.To().Hex()] = append(w.chain[tx.To().Hex()], tx)
 		return nil
 	})
@@ -260,13 +263,14 @@ func (w *witness) claim(m *sent, rec client.Record) error {
 	if m.kind == "note.v1" {
 		return nil
 	}
-	var ext struct{ Transaction struct{ Hash string } }
-	if err := json.Unmarshal(rec.Ext, &ext); err != nil || ext.Transaction.Hash == "" {
+	var ext struct{ Transaction, Confirmation struct{ Hash string } }
+	if err := json.Unmarshal(rec.Ext, &ext); err != nil || ext.Transaction.Hash == "" || ext.Confirmation.Hash == "" {
 		return fmt.Errorf("its ext names no transaction: %s", rec.Ext)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.claimed[m.id] = ext.Transaction.Hash
+	w.claimed[m.id] = ext.Confirmation.Hash
+	w.decided[m.id] = ext.Transaction.Hash
 	return nil
 }
 
@@ -307,13 +311,32 @@ func (w *witness) compare() {
 	w.compareWire(expected)
 }
 
+// compareWire holds what was broadcast against what was mined: one transaction for each nonce, or others with the same to,
+// value and data and a higher price (I6).
 func (w *witness) compareWire(mined map[string]bool) {
+	t := w.run.t
 	for hash, tx := range w.run.chain.Wire.Broadcasts() {
-		w.run.seen.broadcast++
-		if !mined[hash] {
-			w.run.t.Errorf("%s, nonce %d to %s, was broadcast and is not on the chain: it was signed besides what was decided (I13, I15)", hash, tx.Nonce(), tx.To())
+		if mined[hash] {
+			w.run.seen.broadcast++
+			continue
+		}
+		from, err := types.Sender(types.LatestSignerForChainID(tx.ChainId()), tx)
+		twin := w.nonces[nonceOf{from, tx.Nonce()}]
+		switch {
+		case err != nil || twin == nil:
+			t.Errorf("%s, nonce %d to %s, was broadcast and is not on the chain: it was signed besides what was decided (I13, I15), %v", hash, tx.Nonce(), tx.To(), err)
+		case *twin.To() != *tx.To() || twin.Value().Cmp(tx.Value()) != 0 || !bytes.Equal(twin.Data(), tx.Data()) || twin.GasFeeCap().Cmp(tx.GasFeeCap()) == 0:
+			t.Errorf("%s, nonce %d to %s, was broadcast besides %s, which was mined and does something else (I6)", hash, tx.Nonce(), tx.To(), twin.Hash())
+		default:
+			w.run.seen.raised++
 		}
 	}
+}
+
+// nonceOf names what a transaction can be mined as.
+type nonceOf struct {
+	from  common.Address
+	nonce uint64
 }
 
 // verify lets Aval compare Reference with Guarantee (I19).
@@ -340,7 +363,7 @@ func (w *witness) checkDecisions(ctx context.Context) {
 	}
 	defer func() { _ = db.Close() }()
 	decisions, registry := sqlite.NewDecisions(db), sqlite.NewKeys(db)
-	for id, hash := range w.claimed {
+	for id, hash := range w.decided {
 		d, err := decisions.ByHash(ctx, hash)
 		if err != nil || d.Step != (signer.Step{Message: message.ID(id), State: "Sign"}) {
 			t.Errorf("%s of %s was decided as %+v, %v (I7)", hash, id, d.Step, err)

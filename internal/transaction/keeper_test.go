@@ -1,0 +1,194 @@
+package transaction_test
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/backend/sqlite"
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/chain/evm"
+	"github.com/avalhq/aval/internal/chain/evm/devchain"
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/keystore/sealed"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/transaction"
+)
+
+// room is a keeper with everything under it: real keys, a real database, a real chain.
+type room struct {
+	chain   *devchain.Chain
+	network *evm.Network
+	keys    *sqlite.Keys
+	store   *sqlite.Transactions
+	signer  *signer.Signer
+	keeper  *transaction.Keeper
+	k       key.Key
+
+	mu     sync.Mutex
+	events []string
+}
+
+func newRoom(t *testing.T, options transaction.Options) *room {
+	r := &room{}
+	var err error
+	r.chain, err = devchain.Start(t.Context(), devchain.Config{BlockTime: 20 * time.Millisecond})
+	check(t, err)
+	t.Cleanup(func() { check(t, r.chain.Close()) })
+	r.network, err = evm.Dial(t.Context(), evm.Config{URL: r.chain.URL(), Poll: 10 * time.Millisecond, FeeAge: time.Nanosecond})
+	check(t, err)
+	t.Cleanup(r.network.Close)
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "aval.db"), sqlite.Options{Faults: options.Faults})
+	check(t, err)
+	t.Cleanup(func() { check(t, db.Close()) })
+	folder := t.TempDir()
+	store, err := sealed.Open(sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true})
+	check(t, err)
+	codec := func(string) (chain.Codec, error) { return r.network.Codec(), nil }
+	nonce := func(ctx context.Context, _, address string) (uint64, error) {
+		account, err := r.network.Account(ctx, address)
+		return account.Nonce, err
+	}
+	r.keys, r.store = sqlite.NewKeys(db), sqlite.NewTransactions(db)
+	r.signer = signer.New(r.keys, sqlite.NewDecisions(db), store, codec, nonce, signer.Options{})
+	r.k, err = r.signer.CreateKey(t.Context(), r.network.ID(), "")
+	check(t, err)
+	r.fund(t, r.k.Address, 1e18)
+	options.Every = 20 * time.Millisecond
+	options.Observe.Act = func(what string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.events = append(r.events, what)
+	}
+	r.keeper = transaction.New(transaction.Ports{Store: r.store, Network: r.network, Follower: r.network, Market: r.network, Signer: r.signer, Keys: r.keys}, options)
+	return r
+}
+
+func (r *room) fund(t *testing.T, address string, wei int64) {
+	t.Helper()
+	_, err := r.chain.Faucet(t.Context(), address, big.NewInt(wei))
+	check(t, err)
+	eventually(t, "the faucet", func() bool {
+		account, err := r.network.Account(t.Context(), address)
+		return err == nil && account.Balance.Sign() > 0
+	})
+}
+
+// run lets the keeper work until the test ends.
+func (r *room) run(t *testing.T) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error)
+	go func() { done <- r.keeper.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		check(t, <-done)
+	})
+}
+
+// sign decides and signs transfers of 1, 2, 3… wei, each spoilt as wanted.
+func (r *room) sign(t *testing.T, n int, spoil func(i int, tx *chain.Unsigned)) []signer.Step {
+	t.Helper()
+	requests, steps := make([]signer.Request, n), make([]signer.Step, n)
+	calls := make([]chain.Call, n)
+	for i := range calls {
+		calls[i] = chain.Call{From: r.k.Address, To: "0x000000000000000000000000000000000000dEaD", Value: big.NewInt(int64(i + 1))}
+	}
+	txs, errs := r.network.Build(t.Context(), calls)
+	check(t, errors.Join(errs...))
+	for i := range requests {
+		if spoil != nil {
+			spoil(i, &txs[i])
+		}
+		steps[i] = signer.Step{Message: message.NewID(), State: "Sign"}
+		requests[i] = signer.Request{Step: steps[i], Tx: txs[i]}
+	}
+	_, errs = r.signer.Sign(t.Context(), r.k.ID, requests)
+	check(t, errors.Join(errs...))
+	return steps
+}
+
+// ended waits until all are confirmed, and gives them.
+func (r *room) ended(t *testing.T, steps []signer.Step) []transaction.Transaction {
+	t.Helper()
+	all := make([]transaction.Transaction, len(steps))
+	eventually(t, "all transactions to be confirmed", func() bool {
+		found, err := r.keeper.Find(t.Context(), steps)
+		check(t, err)
+		for i, s := range steps {
+			if all[i] = found[s]; all[i].Status() != transaction.Confirmed {
+				return false
+			}
+		}
+		return true
+	})
+	return all
+}
+
+// history is the words of a transaction's events.
+func (r *room) history(t *testing.T, tx transaction.Transaction) (words []string) {
+	t.Helper()
+	events, err := r.store.Events(t.Context(), tx.Key, tx.Nonce)
+	check(t, err)
+	for _, e := range events {
+		words = append(words, e.What)
+	}
+	return words
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !done() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited 20 s in vain for %s", what)
+		case <-time.After(5 * time.Millisecond): // a chain is polled
+		}
+	}
+}
+
+// patient is a policy under which transactions are raised soon.
+func patient(blocks uint64) transaction.Policy {
+	return func(context.Context, signer.Step) (chain.FeePolicy, error) { return chain.FeePolicy{Patience: blocks}, nil }
+}
+
+// quick is rules that do not wait for what happens seldom on a chain that has nothing to do.
+var quick = transaction.Rules{Grace: 50 * time.Millisecond, Slow: 200 * time.Millisecond}
+
+// TestI12AnUnderpricedTransactionIsRaised: it is in the middle of its lane, and those behind it go on.
+func TestI12AnUnderpricedTransactionIsRaised(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick, Policy: patient(2)})
+	steps := r.sign(t, 5, func(i int, tx *chain.Unsigned) {
+		if i == 2 {
+			tx.Fee, tx.Tip = big.NewInt(1), big.NewInt(1) // below the base fee: the pool takes it and no block does
+		}
+	})
+	r.run(t)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
+	all := r.ended(t, steps)
+	for i, tx := range all {
+		mined, _ := tx.Ended()
+		if !mined.Tx.SameIntent(tx.Attempts[0].Tx) || !tx.Fate.Success {
+			t.Errorf("transaction %d was mined as %+v (I6)", i, mined)
+		}
+		if i != 2 && len(tx.Attempts) != 1 {
+			t.Errorf("transaction %d has %d attempts", i, len(tx.Attempts))
+		}
+	}
+	cheap := all[2]
+	if mined, _ := cheap.Ended(); mined.Number == 0 || mined.Kind != transaction.Raise || mined.Why == "" || mined.By != transaction.ByKeeper {
+		t.Errorf("the cheap one was mined as %+v; events %v", mined, r.history(t, cheap))
+	}
+}
