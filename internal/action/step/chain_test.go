@@ -164,7 +164,7 @@ func TestI14ConfirmFollowsTheDecision(t *testing.T) {
 	} {
 		out := l.confirm(t, l.task(hash))[0]
 		got := code(out.Err)
-		if raw, err := json.Marshal(out.Output); out.Output != nil && err == nil {
+		if raw, err := json.Marshal(out.Output); out.Err == nil && err == nil {
 			got = string(raw)
 		}
 		if out.Later > 0 {

@@ -24,7 +24,8 @@ const (
 
 // office builds and signs what it is asked to, and remembers it.
 type office struct {
-	ledger
+	chain.Network
+	decisions
 	built  []chain.Call
 	change func(tx *chain.Unsigned) // what a node in between makes of a transaction
 	signed []signer.Request
@@ -82,11 +83,11 @@ func TestAnExpiredMessageIsNotSigned(t *testing.T) {
 		"too late":               {until.Add(time.Second), false, "message-expired"},
 		"decided before the end": {until.Add(time.Hour), true, ""},
 	} {
-		o := &office{}
+		o := &office{decisions: decisions{&ledger{}}}
 		task := o.order(until)
 		if test.decided {
 			at := signer.Step{Message: task.Record.ID, State: "Sign"}
-			o.ledger.signed = map[signer.Step]signer.Decision{at: {Step: at}}
+			o.l.signed = map[signer.Step]signer.Decision{at: {Step: at}}
 		}
 		out := o.sign(t, test.now, chain.FeePolicies{}, task)[0]
 		if code(out.Err) != test.want || (test.want == "") != (len(o.signed) == 1) || test.want != "" && len(o.built) > 0 {
@@ -97,7 +98,7 @@ func TestAnExpiredMessageIsNotSigned(t *testing.T) {
 
 // TestTheMessageTypesBudgetIsAskedFor: what is built is bound by the policy of its message type.
 func TestTheMessageTypesBudgetIsAskedFor(t *testing.T) {
-	o, budget := &office{}, big.NewInt(7)
+	o, budget := &office{decisions: decisions{&ledger{}}}, big.NewInt(7)
 	o.sign(t, time.Now(), chain.FeePolicies{Types: map[string]chain.FeePolicy{"transfer.v1": {Budget: budget}}}, o.order(time.Now().Add(time.Hour)))
 	if len(o.built) != 1 || o.built[0].Fees.Budget != budget {
 		t.Errorf("built with %+v", o.built)
@@ -111,7 +112,7 @@ func TestA12WhatWouldBeSignedIsWhatWasAskedFor(t *testing.T) {
 		"amount":   func(tx *chain.Unsigned) { tx.Value = big.NewInt(101) },
 		"data":     func(tx *chain.Unsigned) { tx.Data = []byte{1} },
 	} {
-		o := &office{change: change}
+		o := &office{decisions: decisions{&ledger{}}, change: change}
 		if out := o.sign(t, time.Now(), chain.FeePolicies{}, o.order(time.Now().Add(time.Hour))); code(out[0].Err) != "policy-denied" || len(o.signed) > 0 {
 			t.Errorf("another %s: %+v, signed %d", name, out[0], len(o.signed))
 		}

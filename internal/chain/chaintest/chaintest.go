@@ -26,6 +26,7 @@ type Subject struct {
 	Network  chain.Network
 	Market   chain.Market
 	Replayer chain.Replayer
+	Follower chain.Follower
 	Codec    chain.Codec
 	// Head reads the newest block's number from the node itself, past the Network.
 	Head func(t *testing.T) uint64
@@ -61,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		"another chain is refused":                               func(t *testing.T, s Subject) { wants(t, s.Mismatched(t), "chain-mismatch") },
 		"a node that is not there is unreachable":                func(t *testing.T, s Subject) { wants(t, s.Unreachable(t), "chain-unreachable") },
 		"a signature of another key is refused (A28)":            foreignSignature,
+		"nonces and heads follow the chain":                      follows,
 		"a high s is refused (A3)":                               highS,
 		"a transaction for another chain is refused (A9)":        otherChain,
 		"a cancelled context ends a call":                        cancelled,

@@ -31,7 +31,7 @@ func subject(t *testing.T, c *devchain.Chain, url string) chaintest.Subject {
 	network := dial(t, evm.Config{URL: url, ChainID: c.ChainID()})
 	outside := oracle(t, c)
 	return chaintest.Subject{
-		Network: network, Market: network, Replayer: network, Codec: network.Codec(),
+		Network: network, Market: network, Replayer: network, Follower: network, Codec: network.Codec(),
 		Head: func(t *testing.T) uint64 {
 			head, err := outside.BlockNumber(t.Context())
 			must(t, err)
