@@ -25,7 +25,7 @@ func TestConformanceOfRealNodes(t *testing.T) {
 			chaintest.Run(t, func(t *testing.T) chaintest.Subject {
 				network := dial(t, evm.Config{URL: n.WebSocketURL(), ChainID: n.ChainID()})
 				return chaintest.Subject{
-					Network: network, Codec: network.Codec(),
+					Network: network, Market: network, Replayer: network, Follower: network, Codec: network.Codec(),
 					Head:      func(t *testing.T) uint64 { return headOf(t, n) },
 					Account:   func(t *testing.T, wei int64) chaintest.Account { return fundedOn(t, n, wei) },
 					Reverting: func(*testing.T) (string, []byte) { return contract, nil },
