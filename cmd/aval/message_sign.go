@@ -52,7 +52,9 @@ func (d *draft) content(s *screen, p profile) (json.RawMessage, error) {
 	for name, value := range d.Field {
 		body[name] = value
 	}
-	d.complete(body, p)
+	if err := d.complete(body, p); err != nil {
+		return nil, err
+	}
 	if d.Amount != "" {
 		asset, _ := body["asset"].(string)
 		n, err := readAmount(d.Amount, asset)
@@ -64,8 +66,9 @@ func (d *draft) content(s *screen, p profile) (json.RawMessage, error) {
 	return json.Marshal(body)
 }
 
-// complete fills in what a transfer or call of the ready-made client leaves open.
-func (d *draft) complete(body map[string]any, p profile) {
+// complete fills in what a transfer or call of the ready-made client leaves open, and encodes a call that is given by function
+// and arguments.
+func (d *draft) complete(body map[string]any, p profile) error {
 	moves := d.Type == "transfer.v1" || d.Type == "call.v1"
 	if moves && body["wallet"] == nil && p.Wallet != "" {
 		body["wallet"] = p.Wallet
@@ -73,6 +76,16 @@ func (d *draft) complete(body map[string]any, p profile) {
 	if d.Type == "transfer.v1" && body["asset"] == nil {
 		body["asset"] = "native"
 	}
+	function, _ := body["function"].(string)
+	args, _ := body["args"].(string)
+	if d.Type == "call.v1" && body["data"] == nil && function != "" && args != "" {
+		data, err := client.Calldata(function, args)
+		if err != nil {
+			return misused("calldata-mismatch", "the call cannot be encoded: %w", err)
+		}
+		body["data"] = data
+	}
+	return nil
 }
 
 // signer finds the key to sign with.

@@ -28,7 +28,8 @@ var typeName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,47}\.v[1-9][0-9]{0,3}$`)
 // A file is a JSON Schema (draft 2020-12) of the message's body, a flat object that allows no other properties. Its
 // annotation "x-eip712" gives the struct that wallets show and sign: a name, and the body's fields in order with their
 // atomic types. Types and properties have to agree: string, address, bytes and uintN fields are strings in JSON, bool is
-// boolean. A property that is not required has a "default", which is what its field holds when it is left out.
+// boolean. A property that is not required has a "default", which is what its field holds when it is left out. The annotation
+// "x-calldata" names the properties with a contract's call data and its declaration, which then have to agree (A12).
 func NewCatalog(fsys fs.FS) (*Catalog, error) {
 	domain, err := newFlat(domainType, domainFields())
 	if err != nil {

@@ -20,6 +20,7 @@ type messageType struct {
 	flat   *flat          // the envelope's fields, then the body's
 	body   []property     // in the order of the struct
 	types  map[string]any // what "types" of a typed-data document has to be
+	call   *declaration   // nil for types without call data
 }
 
 // property is a member of the body.
@@ -43,6 +44,7 @@ type document struct {
 	Required             []string                   `json:"required"`
 	Properties           map[string]json.RawMessage `json:"properties"`
 	Struct               json.RawMessage            `json:"x-eip712"`
+	Call                 *declaration               `json:"x-calldata"`
 }
 
 func newMessageType(name string, source []byte) (*messageType, error) {
@@ -66,6 +68,11 @@ func newMessageType(name string, source []byte) (*messageType, error) {
 	}
 	if err := t.addStruct(doc); err != nil {
 		return nil, fmt.Errorf("x-eip712: %w", err)
+	}
+	if t.call = doc.Call; t.call != nil {
+		if err := t.call.check(t.body); err != nil {
+			return nil, fmt.Errorf("x-calldata: %w", err)
+		}
 	}
 	return t, nil
 }

@@ -18,7 +18,10 @@ const maxViolations = 5 // that a refusal lists
 func (t *messageType) validate(body map[string]any) error {
 	err := t.schema.Validate(body)
 	if err == nil {
-		return t.checkWidths(body)
+		if err := t.checkWidths(body); err != nil {
+			return err
+		}
+		return t.checkCall(body)
 	}
 	var violation *jsonschema.ValidationError
 	if !errors.As(err, &violation) {

@@ -109,6 +109,46 @@ func TestA11UnknownSelector(t *testing.T) {
 	}
 }
 
+// A12: a call that says what it is goes through when it says so truly, and is not accepted otherwise.
+func TestA12DeclaredCall(t *testing.T) {
+	s := open(t, nil)
+	token := s.token()
+	args := `["` + payee + `","40"]`
+	data, err := client.Calldata("transfer(address,uint256)", args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := map[string]string{"wallet": s.wallet.ID, "to": token, "value": "0", "data": data, "function": "transfer(address,uint256)", "args": args}
+	s.ends(s.send("call.v1", body).ID, client.Succeeded)
+	body["args"] = `["` + payee + `","4"]` // what a person would be shown
+	m, ids := s.draft(s.alice, "call.v1", body)
+	if _, err := s.alice.Client.Sign(m, ids, s.alice.Sign); err == nil || !strings.Contains(err.Error(), "is not the encoding of the arguments") {
+		t.Errorf("another view of the same data is signed: %v", err)
+	}
+	if has := holds(t.Context(), t, s.chain, token, payee); has != 40 {
+		t.Errorf("the payee has %d", has)
+	}
+}
+
+// Of two transfers that are each covered and not together, one ends as failed with the token's own reason: before it was signed,
+// or, when both were built before either was mined, after it was mined and reverted.
+func TestARevertIsExplained(t *testing.T) {
+	s := open(t, nil)
+	token := s.token() // 1000 of it
+	first, second := s.transfer(payee, "erc20:"+token, "600"), s.transfer(payee, "erc20:"+token, "600")
+	done := func(r client.Record) bool { return r.Archived || r.Status == client.Parked }
+	good, failed := s.until(first.ID, "at its end", done), s.until(second.ID, "at its end", done)
+	if good.Status != client.Succeeded {
+		good, failed = failed, good
+	}
+	if good.Status != client.Succeeded || failed.Status != client.Failed || !strings.Contains(failed.Reason, "ERC20InsufficientBalance(sender: "+s.wallet.Address) {
+		t.Errorf("they ended as %+v and %+v", good, failed)
+	}
+	if mined := strings.Contains(failed.Reason, "and reverted"); mined != (len(s.paid(s.wallet.Address)) == 2) || mined && !strings.Contains(string(failed.Ext), `"gas_used":`) {
+		t.Errorf("the chain shows %d transactions, and the message %s, %s", len(s.paid(s.wallet.Address)), failed.Reason, failed.Ext)
+	}
+}
+
 func TestA13PowerGivenAway(t *testing.T) {
 	s := open(t, nil)
 	token := s.token()

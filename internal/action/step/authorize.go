@@ -48,7 +48,7 @@ func (g *Gate) Allow(ctx context.Context, task Task, tx *chain.Unsigned) (rule s
 		in.Wallet = &w
 	}
 	if tx != nil {
-		in.Tx = &policy.Transaction{To: tx.To, Value: tx.Value, Data: tx.Data}
+		in.Tx = &policy.Transaction{To: tx.To, Value: tx.Value, Data: tx.Data, Gas: tx.Gas, Fee: tx.Fee}
 	}
 	decision := g.policy.Decide(in)
 	if !decision.Allowed {

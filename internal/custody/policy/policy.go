@@ -15,9 +15,11 @@
 //	message   id, type, client, chain, body (all its fields; addresses in EIP-55 notation, bytes in lower case)
 //	client    id, name: the registered client of the message
 //	wallet    id, owner, name, chain, address; null when the message names no wallet
-//	tx        to, value (decimal digits), data, selector ("0x" and 8 digits, or ""), and transfer: the transaction about to
-//	          be signed, decoded; null before it is built, and for messages without one. tx.transfer has to (EIP-55) and
-//	          amount (decimal digits) when the data is an ERC-20 transfer, and is null otherwise
+//	tx        the transaction about to be signed, decoded; null before it is built, and for messages without one: to, value,
+//	          data, selector ("0x" and 8 digits, or ""), gas, fee (the most to pay for a unit of gas), cost (gas times fee),
+//	          total (cost and value), transfer and call. Numbers are decimal digits. tx.transfer has to (EIP-55) and amount
+//	          when the data is an ERC-20 transfer, and is null otherwise. tx.call has function and args (a list, each as text
+//	          or a list) when the message declares the function and the data is its one encoding, and is null otherwise
 //	calldata  a list of all call data in sight: the transaction's, and the body's field "data"
 //	now       unix time in seconds
 //
@@ -32,6 +34,7 @@ import (
 	"encoding/hex"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +43,7 @@ import (
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/expr"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/message/calldata"
 	"github.com/avalhq/aval/internal/wallet"
 )
 
@@ -80,6 +84,8 @@ type Transaction struct {
 	To    string   // empty when it creates a contract
 	Value *big.Int // native coin; nil is 0
 	Data  []byte
+	Gas   uint64
+	Fee   *big.Int // most to pay for a unit of gas; nil is 0
 }
 
 // Decision is the answer, with the way to it.
@@ -165,7 +171,7 @@ func variables(in Input) (map[string]any, error) {
 	}
 	calldata := []any{}
 	if in.Tx != nil {
-		tx := decoded(in.Tx)
+		tx := decoded(in.Tx, body)
 		vars["tx"] = tx
 		calldata = append(calldata, tx["data"])
 	}
@@ -178,16 +184,46 @@ func variables(in Input) (map[string]any, error) {
 	return vars, nil
 }
 
-// decoded is a transaction as conditions see it.
-func decoded(tx *Transaction) map[string]any {
-	value, data, selector := "0", "0x"+hex.EncodeToString(tx.Data), ""
+// decoded is a transaction as conditions see it; body is the message's.
+func decoded(tx *Transaction, body any) map[string]any {
+	value, cost, fee := new(big.Int), new(big.Int), new(big.Int)
 	if tx.Value != nil {
-		value = tx.Value.String()
+		value = tx.Value
 	}
+	if tx.Fee != nil {
+		fee = tx.Fee
+	}
+	cost.Mul(fee, new(big.Int).SetUint64(tx.Gas))
+	data, selector := "0x"+hex.EncodeToString(tx.Data), ""
 	if len(tx.Data) >= 4 {
 		selector = data[:10]
 	}
-	return map[string]any{"to": tx.To, "value": value, "data": data, "selector": selector, "transfer": transfer(tx.Data)}
+	return map[string]any{
+		"to": tx.To, "value": value.String(), "data": data, "selector": selector, "transfer": transfer(tx.Data), "call": declared(tx.Data, body),
+		"gas": strconv.FormatUint(tx.Gas, 10), "fee": fee.String(), "cost": cost.String(), "total": new(big.Int).Add(cost, value).String(),
+	}
+}
+
+// declared decodes data by the function that the message declares (A12); nil where it declares none, or another.
+func declared(data []byte, body any) any {
+	fields, _ := body.(map[string]any)
+	signature, _ := fields["function"].(string)
+	if signature == "" {
+		return nil
+	}
+	function, err := calldata.Parse(signature)
+	if err != nil {
+		return nil
+	}
+	raw, err := function.Decode(data)
+	if err != nil {
+		return nil
+	}
+	args, err := expr.Decode(raw)
+	if err != nil {
+		return nil
+	}
+	return map[string]any{"function": signature, "args": args}
 }
 
 // transfer decodes the data of ERC-20's transfer(address,uint256), in the one encoding that the ABI gives it; nil otherwise.

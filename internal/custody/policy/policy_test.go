@@ -310,3 +310,79 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+// A11: the shipped policy knows the ways in which a call makes a contract run foreign code as its own, even where a rule would
+// let every call pass.
+func TestA11DelegateCall(t *testing.T) {
+	p, err := policy.Load(append(policy.Source(), "  - name: everything\n    effect: allow\n    when: \"true\"\n"...), "test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := strings.Repeat("0", 64)
+	safe := selector("execTransaction(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,bytes)") + padded + zero + zero
+	for _, data := range []string{
+		selector("delegatecall(address,bytes)"), selector("execTransactionFromModule(address,uint256,bytes,uint8)"), safe + zero[1:] + "1", safe + zero[2:] + "ff",
+	} {
+		expect(t, p, call(data), false, "delegatecall")
+	}
+	expect(t, p, call(safe+zero), true, "everything") // an ordinary call of the Safe
+}
+
+// A13: the ways that other standards have for the same.
+func TestA13OtherStandards(t *testing.T) {
+	p := shipped(t)
+	for rule, calls := range map[string][]string{
+		"unlimited-approval":            {selector("increaseApproval(address,uint256)") + padded + unlim, selector("approveAndCall(address,uint256,bytes)") + padded + unlim, selector("approveAndCall(address,uint256)") + padded + unlim},
+		"approval-for-all-or-by-permit": {selector("setOperator(address,bool)"), selector("authorizeOperator(address)")},
+		"ownership-or-upgrade": {
+			selector("diamondCut((address,uint8,bytes4[])[],address,bytes)"), selector("setImplementation(address)"), selector("transferProxyOwnership(address)"),
+			selector("changeOwner(address)"), selector("setAuthority(address)"), selector("setPendingAdmin(address)"), selector("beginDefaultAdminTransfer(address)"),
+			selector("addOwnerWithThreshold(address,uint256)"), selector("swapOwner(address,address,address)"), selector("enableModule(address)"),
+		},
+	} {
+		for _, data := range calls {
+			expect(t, p, call(data), false, rule)
+		}
+	}
+}
+
+// A12: a call that declares its function is decoded for the rules from the bytes that would be signed, and denied when they
+// are another function's.
+func TestA12DeclaredCallsAreDecoded(t *testing.T) {
+	declare := func(data string) policy.Input {
+		in := request("call.v1", `{"wallet":"`+walID+`","to":"`+token+`","value":"0","data":"`+data+`","function":"transfer(address,uint256)","args":""}`)
+		in.Tx = &policy.Transaction{To: token, Data: unhex(t, data[2:])}
+		return in
+	}
+	good := "0xa9059cbb" + padded + limit
+	expect(t, shipped(t), declare(good), true, "call-by-owner")
+	for _, other := range []string{good + "00", "0xa9059cbb01" + padded[2:] + limit, "0x095ea7b3" + padded + limit, "0xa9059cbb"} {
+		expect(t, shipped(t), declare(other), false, "call-differs-from-its-declaration")
+	}
+	swapped := declare(good)
+	swapped.Tx.Data = unhex(t, "095ea7b3"+padded+limit)
+	expect(t, shipped(t), swapped, false, "call-differs-from-its-declaration")
+	p := load(t, `
+rules:
+  - name: small
+    effect: allow
+    when: tx.call.function == "transfer(address,uint256)" && tx.call.args[0] == "`+payee+`" && dec(tx.call.args[1]) <= dec("100")
+`)
+	expect(t, p, declare(good), true, "small")
+	expect(t, p, declare(good[:len(good)-1]+"f"), false, policy.DefaultDeny)
+}
+
+func TestRulesSeeWhatATransactionCosts(t *testing.T) {
+	p := load(t, `
+rules:
+  - {name: dear, effect: deny, when: 'dec(tx.cost) > dec("42000") || dec(tx.total) > dec("42100")'}
+  - {name: fits, effect: allow, when: 'tx.gas == "21000" && tx.fee == "2"'}
+`)
+	in := transfer("native")
+	in.Tx = &policy.Transaction{To: payee, Value: big.NewInt(100), Gas: 21000, Fee: big.NewInt(2)}
+	expect(t, p, in, true, "fits")
+	in.Tx.Value = big.NewInt(101)
+	expect(t, p, in, false, "dear")
+	in.Tx.Value, in.Tx.Gas = big.NewInt(0), 21001
+	expect(t, p, in, false, "dear")
+}
