@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/key/line"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -18,11 +19,11 @@ import (
 //
 // The table is the truth about who holds a key; it decides, in the writing goroutine, one request after the other. In
 // memory are only what ends with the process: when each lease granted by this process expires, by the monotonic clock,
-// and who waits (keys_queue.go). Therefore a row that says "leased" and is not in memory is what a process before this one
+// and who waits (package line). Therefore a row that says "leased" and is not in memory is what a process before this one
 // left, or a lease whose commit was reported as failed: either way nobody uses it, and it is quarantined.
 type Keys struct {
 	db    *DB
-	queue keyQueue
+	queue line.Queue
 
 	mu    sync.Mutex
 	held  map[string]*hold // by key id
@@ -102,7 +103,7 @@ func (k *Keys) Add(ctx context.Context, added key.Key) error {
 		return err
 	})
 	if err == nil {
-		k.queue.freed(added.ID, poolOf(added.Chain, added.Pool))
+		k.queue.Freed(added.ID, line.PoolOf(added.Chain, added.Pool))
 	}
 	return err
 }
@@ -124,7 +125,7 @@ func (k *Keys) Release(ctx context.Context, l key.Lease) error {
 		k.released(l)
 	}
 	// Whatever the answer: who waits next finds out from the table.
-	k.queue.freed(l.Key.ID, poolOf(l.Key.Chain, l.Key.Pool))
+	k.queue.Freed(l.Key.ID, line.PoolOf(l.Key.Chain, l.Key.Pool))
 	return err
 }
 
@@ -180,7 +181,7 @@ func (k *Keys) Reconcile(ctx context.Context, id string, chainNonce uint64) erro
 	if err != nil {
 		return err
 	}
-	k.queue.freed(id, poolOf(row.Chain, row.Pool))
+	k.queue.Freed(id, line.PoolOf(row.Chain, row.Pool))
 	return refusal
 }
 
@@ -214,12 +215,4 @@ func raiseSeen(conn *sqlite.Conn, id string, chainNonce uint64) (seen uint64, er
 		s.BindText(2, id)
 	}, func(s *sqlite.Stmt) { seen = uint64(s.ColumnInt64(0)) })
 	return seen, err
-}
-
-// poolOf names a pool of a chain; "" for the keys that are in none.
-func poolOf(chain, pool string) string {
-	if pool == "" {
-		return ""
-	}
-	return chain + " " + pool
 }

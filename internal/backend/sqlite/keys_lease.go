@@ -2,27 +2,26 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"zombiezen.com/go/sqlite"
 
 	"github.com/avalhq/aval/internal/custody/key"
-	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/custody/key/line"
 )
 
 // Lease takes a key, or waits in the queue for one.
 func (k *Keys) Lease(ctx context.Context, r key.Request) (key.Lease, error) {
-	c, err := k.claimFor(ctx, r)
+	c, err := line.For(ctx, r, k.Get)
 	if err != nil {
 		return key.Lease{}, err
 	}
-	k.queue.join(c)
-	defer k.queue.leave(c)
+	k.queue.Join(c)
+	defer k.queue.Leave(c)
 	for {
 		var timer <-chan time.Time
-		if k.queue.first(c) {
+		if k.queue.First(c) {
 			got, err := k.try(ctx, r, c)
 			if err != nil || got.lease.Fence != 0 {
 				return got.lease, err
@@ -32,46 +31,12 @@ func (k *Keys) Lease(ctx context.Context, r key.Request) (key.Lease, error) {
 			}
 		}
 		select {
-		case <-c.wake:
+		case <-c.Wake:
 		case <-timer:
 		case <-ctx.Done():
-			return key.Lease{}, busy(r, ctx.Err())
+			return key.Lease{}, line.Busy(r, ctx.Err())
 		}
 	}
-}
-
-func busy(r key.Request, cause error) error {
-	return problem.New(key.ErrBusy.Kind, key.ErrBusy.Code, "%s was in use for as long as %s could wait: %w; try again later", wanted(r), r.Holder, cause)
-}
-
-// outOfTime tells the caller's own end from a failure.
-func outOfTime(ctx context.Context, r key.Request, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return busy(r, err)
-	}
-	return err
-}
-
-func wanted(r key.Request) string {
-	if r.Key != "" {
-		return "the key " + r.Key
-	}
-	return fmt.Sprintf("every key of the pool %q on %s", r.Pool, r.Chain)
-}
-
-// claimFor checks the request and makes its place in the queue.
-func (k *Keys) claimFor(ctx context.Context, r key.Request) (*keyClaim, error) {
-	if r.Holder == "" || r.TTL <= 0 || (r.Key == "") == (r.Pool == "") || (r.Pool != "" && r.Chain == "") {
-		return nil, key.ErrInvalid
-	}
-	if r.Key == "" {
-		return newKeyClaim("", poolOf(r.Chain, r.Pool)), nil
-	}
-	found, err := k.Get(ctx, r.Key)
-	if err != nil {
-		return nil, outOfTime(ctx, r, err)
-	}
-	return newKeyClaim(r.Key, poolOf(found.Chain, found.Pool)), nil
 }
 
 // hold is a lease that this process granted.
@@ -88,7 +53,7 @@ type attempt struct {
 }
 
 // try looks at the table once and takes the key if it is there.
-func (k *Keys) try(ctx context.Context, r key.Request, c *keyClaim) (got attempt, err error) {
+func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (got attempt, err error) {
 	var mine *hold
 	err = k.db.update(ctx, "keys.lease", func(conn *sqlite.Conn) error {
 		free, err := k.choose(conn, r, c, &got)
@@ -96,7 +61,7 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *keyClaim) (got attempt
 			return err
 		}
 		if mine, err = k.grant(conn, r, free, &got); err == nil {
-			k.queue.leave(c) // the next in line need not wait for this commit
+			k.queue.Leave(c) // the next in line need not wait for this commit
 		}
 		return err
 	})
@@ -105,13 +70,13 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *keyClaim) (got attempt
 	}
 	if mine != nil {
 		k.forget(got.lease.Key.ID, mine)
-		k.queue.freed(got.lease.Key.ID, c.pool)
+		k.queue.Freed(got.lease.Key.ID, c.Pool)
 	}
-	return attempt{}, outOfTime(ctx, r, err)
+	return attempt{}, line.OutOfTime(ctx, r, err)
 }
 
 // choose finds the free key to take; when there is none it says in got why, or until when to wait.
-func (k *Keys) choose(conn *sqlite.Conn, r key.Request, c *keyClaim, got *attempt) (*key.Key, error) {
+func (k *Keys) choose(conn *sqlite.Conn, r key.Request, c *line.Claim, got *attempt) (*key.Key, error) {
 	if r.Key != "" {
 		row, err := readKey(conn, r.Key)
 		if err != nil || row.Status == key.Free {
@@ -119,7 +84,7 @@ func (k *Keys) choose(conn *sqlite.Conn, r key.Request, c *keyClaim, got *attemp
 		}
 		return nil, k.wait(conn, r, []key.Key{row}, got)
 	}
-	reserved := k.queue.reserved(c)
+	reserved := k.queue.Reserved(c)
 	free, err := readKeys(conn, "WHERE chain = ? AND pool = ? AND pool <> '' AND status = 'free' ORDER BY last_used, id LIMIT ?", func(s *sqlite.Stmt) {
 		s.BindText(1, r.Chain)
 		s.BindText(2, r.Pool)
@@ -167,20 +132,9 @@ func (k *Keys) wait(conn *sqlite.Conn, r key.Request, rows []key.Key, got *attem
 		}
 	}
 	if !waiting {
-		got.why = nothingToWaitFor(r, rows)
+		got.why = line.Nothing(r, rows)
 	}
 	return nil
-}
-
-func nothingToWaitFor(r key.Request, rows []key.Key) error {
-	if len(rows) == 0 {
-		return problem.New(key.ErrUnknown.Kind, key.ErrUnknown.Code, "there is no key in the pool %q on %s", r.Pool, r.Chain)
-	}
-	q := key.ErrQuarantined
-	if r.Key != "" {
-		return problem.New(q.Kind, q.Code, "the key %s is quarantined: %s", r.Key, rows[0].Reason)
-	}
-	return problem.New(q.Kind, q.Code, "all %d keys of the pool %q on %s are quarantined; %s: %s", len(rows), r.Pool, r.Chain, rows[0].ID, rows[0].Reason)
 }
 
 // grant writes the lease under the next fence.
