@@ -16,6 +16,9 @@ ANVIL := bin/anvil-$(ANVIL_VERSION)
 RACE := ./internal/lifecycle/... ./internal/telemetry/... ./internal/event/... ./internal/guarantee/... ./internal/reference/... \
 	./internal/action/... ./internal/custody/... ./internal/backend/... ./internal/server/...
 
+# The packages that have tests with the build tag cluster.
+CLUSTER := ./internal/backend/postgres/...
+
 KILLS    ?= 2000
 FUZZTIME ?= 20s
 FUZZCI   ?= 4s
@@ -54,6 +57,18 @@ $(ANVIL): internal/chain/evm/nodes/package-lock.json
 .PHONY: test-nodes
 test-nodes: nodes ## Run the tests against real nodes, which are processes of their own
 	go test -tags nodes -timeout 10m ./internal/chain/evm/...
+
+.PHONY: services-up
+services-up: ## Start the real servers of the cluster tests on loopback (installs what is missing from Debian; data in .services)
+	@deploy/services/services.sh up
+
+.PHONY: services-down
+services-down: ## Stop them; their data stays (deploy/services/services.sh wipe removes it)
+	@deploy/services/services.sh down
+
+.PHONY: test-cluster
+test-cluster: ## Run the tests that need the real servers; one that is missing fails them
+	go test -count=1 -timeout 15m -tags cluster $(CLUSTER)
 
 .PHONY: test-race
 test-race: ## Run the tests of what is concurrent under the race detector (needs a C compiler)

@@ -1,0 +1,13 @@
+//go:build cluster
+
+package postgres
+
+// Crash ends a process as SIGKILL does, as far as the server can tell: the connections break, nothing is given back.
+func Crash(db *DB) {
+	db.stop()
+	db.stopped.Wait()
+	if in := db.instance; in.conn != nil {
+		_ = in.conn.PgConn().Conn().Close()
+	}
+	db.closePools()
+}

@@ -1,0 +1,104 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// The states of SQL (SQLSTATE, appendix A of PostgreSQL's manual) that are told apart.
+const (
+	uniqueViolation = "23505"
+	deadlock        = "40P01"
+	diskFull        = "53100"
+	badPassword     = "28P01"
+	badUser         = "28000"
+	noDatabase      = "3D000"
+	noSchema        = "3F000"
+	noTable         = "42P01"
+	forbidden       = "42501"
+)
+
+// stateIs says whether the server answered with one of the states.
+func stateIs(err error, states ...string) bool {
+	var answered *pgconn.PgError
+	if !errors.As(err, &answered) {
+		return false
+	}
+	for _, state := range states {
+		if answered.Code == state {
+			return true
+		}
+	}
+	return false
+}
+
+// describe turns what the driver says into a sentence for the person who must act. Refusals and ended contexts pass.
+func (db *DB) describe(err error) error { return describe(db.where, err) }
+
+func describe(where string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var refusal *problem.Error
+	var answered *pgconn.PgError
+	var unreachable *pgconn.ConnectError
+	switch {
+	case errors.As(err, &refusal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case stateIs(err, badPassword, badUser):
+		return problem.New(problem.Invalid, "database-refused", "the database server %s refuses the user or the password; check database.url and database.password", where)
+	case stateIs(err, noDatabase, noSchema, noTable):
+		return problem.New(problem.Invalid, "database-not-prepared", "the database %s is not prepared for Aval; run aval database init once, with the URL of an administrator", where)
+	case stateIs(err, forbidden):
+		return problem.New(problem.Internal, "database-forbidden", "the database %s does not allow Aval's user to do this: %w; run aval database init again, which grants what is needed", where, err)
+	case stateIs(err, diskFull):
+		return problem.New(problem.Unavailable, "storage-full", "the disk of the database server %s is full (%w); free some space, nothing accepted is lost", where, err)
+	case errors.As(err, &answered):
+		return problem.New(problem.Internal, "storage-failed", "the database %s answered: %w", where, err)
+	case errors.As(err, &unreachable):
+		return problem.New(problem.Unavailable, "database-unreachable", "the database server %s cannot be reached; start it, or correct database.url", where)
+	}
+	return problem.New(problem.Unavailable, "storage-failed", "use the database %s: %w", where, err)
+}
+
+// clean makes text fit for PostgreSQL, which stores neither the zero character nor broken UTF-8.
+func clean(text string) string {
+	if strings.IndexByte(text, 0) < 0 {
+		return strings.ToValidUTF8(text, "\uFFFD")
+	}
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+}
+
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+// optional is the time as it is stored; nil for none.
+func optional(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	at := micros(t)
+	return &at
+}
+
+func timeOf(at *int64) time.Time {
+	if at == nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(*at).UTC()
+}
+
+// undeadlocked runs a write again that PostgreSQL has undone to break a deadlock: nothing of it is stored.
+func undeadlocked(write func() error) error {
+	for try := 1; ; try++ {
+		err := write()
+		if try == 5 || !stateIs(err, deadlock) {
+			return err
+		}
+	}
+}

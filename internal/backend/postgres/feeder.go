@@ -1,0 +1,90 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/avalhq/aval/internal/action/feeder"
+	"github.com/avalhq/aval/internal/message"
+)
+
+// Feeder serves feeder.Feeder from the table due, which Guarantee's commits write. A claim is the number of the instance
+// that works on the message; it need not survive a crash of the server, so it waits for no disk.
+type Feeder struct {
+	db    *DB
+	now   func() time.Time
+	freed chan struct{} // signalled when claims were settled
+}
+
+// NewFeeder uses the system of record; now is the clock that due times are compared with.
+func NewFeeder(db *DB, now func() time.Time) *Feeder {
+	return &Feeder{db: db, now: now, freed: make(chan struct{}, 1)}
+}
+
+// look is how often an idle feeder looks for what other processes have made due.
+const look = 50 * time.Millisecond
+
+// claimSQL takes what is due and nobody else is taking. The instance's row is locked, so that it cannot be struck off the
+// list, and its claims handed out again, between the claim and its commit.
+const claimSQL = `WITH me AS (
+	SELECT id FROM instances WHERE id = $1 FOR KEY SHARE
+), next AS (
+	SELECT d.id, d.at FROM me, LATERAL (SELECT id, at FROM due WHERE claimer = 0 AND at <= $2 ORDER BY at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d
+), taken AS (
+	UPDATE due SET claimer = $1 FROM next WHERE due.id = next.id RETURNING due.id, next.at
+)
+SELECT id FROM taken ORDER BY at`
+
+// Claim waits until an id is due.
+func (f *Feeder) Claim(ctx context.Context, limit int) ([]message.ID, error) {
+	for {
+		changed := f.db.commits() // taken before reading, so that no commit of this process falls between
+		ids, err := rows(ctx, f.db, f.db.lazy, pgx.RowTo[message.ID], claimSQL, f.db.instance.id, micros(f.now()), limit)
+		if err != nil || len(ids) > 0 {
+			return ids, err
+		}
+		if err := f.sleep(ctx, changed); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// sleep ends at this process's next commit, when claims are settled, or when it is time to look again.
+func (f *Feeder) sleep(ctx context.Context, changed <-chan struct{}) error {
+	timer := time.NewTimer(look)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-f.freed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Settle ends claims.
+func (f *Feeder) Settle(ctx context.Context, ids []message.ID) error {
+	list := texts(ids)
+	slices.Sort(list) // the order in which commits lock them, too
+	err := undeadlocked(func() error {
+		_, err := f.db.lazy.Exec(ctx, "UPDATE due d SET claimer = 0 FROM unnest($1::text[]) AS t(id) WHERE d.id = t.id AND d.claimer = $2", list, f.db.instance.id)
+		return err
+	})
+	select {
+	case f.freed <- struct{}{}:
+	default:
+	}
+	return f.db.describe(err)
+}
+
+// Depth counts what is due.
+func (f *Feeder) Depth(ctx context.Context) (d feeder.Depth, err error) {
+	var oldest *int64
+	err = f.db.lazy.QueryRow(ctx, "SELECT count(*), min(at) FROM due WHERE at <= $1", micros(f.now())).Scan(&d.Due, &oldest)
+	d.Oldest = timeOf(oldest)
+	return d, f.db.describe(err)
+}

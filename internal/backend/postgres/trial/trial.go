@@ -1,0 +1,135 @@
+//go:build cluster
+
+// Package trial gives each test a database of its own on the real server that `make services-up` has started.
+//
+// The schema is made once for each test program, in a template, and copied. A missing server fails the test: nothing is skipped.
+package trial
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/avalhq/aval/internal/backend/postgres"
+)
+
+// Variable names the environment variable with an administrator's URL, for a server that make services-up did not start. The
+// test reads it.
+const Variable = "AVAL_TEST_POSTGRES"
+
+// Database is one of a test's own.
+type Database struct {
+	Admin string // URL of the administrator
+	URL   string // URL of the application's user
+}
+
+// Server makes databases from one template.
+type Server struct {
+	Given    string // an administrator's URL; otherwise the one that make services-up has left in .services
+	once     sync.Once
+	admin    string
+	user     postgres.User
+	template string
+	err      error
+}
+
+// Admin is the URL of the server's administrator.
+func (s *Server) Admin(t testing.TB) string {
+	t.Helper()
+	if s.Given != "" {
+		return s.Given
+	}
+	folder, err := os.Getwd()
+	for err == nil && folder != "/" {
+		if found, err := os.ReadFile(filepath.Join(folder, ".services", "postgres", "url")); err == nil {
+			return strings.TrimSpace(string(found))
+		}
+		folder = filepath.Dir(folder)
+	}
+	t.Fatalf("no PostgreSQL server: run make services-up, or set %s to an administrator's URL", Variable)
+	return ""
+}
+
+// Fresh makes a prepared database, which is dropped when the test has ended.
+func (s *Server) Fresh(t testing.TB) Database {
+	t.Helper()
+	admin := s.Admin(t)
+	s.once.Do(func() { s.admin = admin; s.prepare(t.Context(), admin) })
+	if s.err != nil {
+		t.Fatalf("prepare a database on %s: %v", Variable, s.err)
+	}
+	name := "aval_test_" + strings.ToLower(rand.Text()[:12])
+	run(t, admin, "CREATE DATABASE "+name+" TEMPLATE "+s.template)
+	t.Cleanup(func() { run(t, admin, "DROP DATABASE "+name+" WITH (FORCE)") })
+	return Database{Admin: at(admin, name, nil), URL: at(admin, name, &s.user)}
+}
+
+// Empty is a database that is not made yet, with a user that is not either; both are dropped in the end.
+func (s *Server) Empty(t testing.TB) (Database, postgres.User) {
+	t.Helper()
+	admin := s.Admin(t)
+	name := "aval_test_" + strings.ToLower(rand.Text()[:12])
+	user := postgres.User{Name: name, Password: rand.Text()}
+	t.Cleanup(func() {
+		run(t, admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		run(t, admin, "DROP ROLE IF EXISTS "+name)
+	})
+	return Database{Admin: at(admin, name, nil), URL: at(admin, name, &user)}, user
+}
+
+func (s *Server) prepare(ctx context.Context, admin string) {
+	id := strings.ToLower(rand.Text()[:12])
+	s.template, s.user = "aval_template_"+id, postgres.User{Name: "aval_" + id, Password: rand.Text()}
+	_, s.err = postgres.Init(ctx, at(admin, s.template, nil), s.user)
+}
+
+// Close drops the template and the user, after the last test.
+func (s *Server) Close() error {
+	if s.template == "" {
+		return nil
+	}
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.admin)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for _, statement := range []string{"DROP DATABASE IF EXISTS " + s.template + " WITH (FORCE)", "DROP ROLE IF EXISTS " + s.user.Name} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func at(admin, database string, user *postgres.User) string {
+	u, err := url.Parse(admin)
+	if err != nil {
+		return admin
+	}
+	u.Path = "/" + database
+	if user != nil {
+		u.User = url.UserPassword(user.Name, user.Password)
+	}
+	return u.String()
+}
+
+func run(t testing.TB, admin, statement string) {
+	t.Helper()
+	ctx := context.Background() // the test's own has ended when it cleans up
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		t.Fatalf("connect to the server: %v; run make services-up", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
