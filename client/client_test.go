@@ -128,6 +128,30 @@ func TestEventsOfAllMessages(t *testing.T) {
 	}
 }
 
+func TestTasksAreAnswered(t *testing.T) {
+	e := start(t, nil)
+	c, key, _ := party(t, e, "shop")
+	id := message.ID(note(t, c, key, "wait for it").ID)
+	token, err := e.Ask(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := map[string]any{"paid": json.Number("1.10")}
+	if err := errors.Join(c.HeartbeatTask(t.Context(), token), c.SucceedTask(t.Context(), token, answer), c.SucceedTask(t.Context(), token, answer)); err != nil {
+		t.Error(err)
+	}
+	calls, err := e.Calls.Open(t.Context(), id)
+	if err != nil || len(calls) != 1 || calls[0].Heard != 2 || string(calls[0].Answer.Output) != `{"paid":1.10}` {
+		t.Errorf("stored: %+v %v", calls, err)
+	}
+	if err := c.FailTask(t.Context(), token, "E", "a cause"); client.CodeOf(err) != "task-answered" {
+		t.Errorf("a second answer: %v", err)
+	}
+	if err := c.HeartbeatTask(t.Context(), "avt1_none"); client.CodeOf(err) != "task-token-unknown" {
+		t.Errorf("a token that nobody made: %v", err)
+	}
+}
+
 func TestProblemsAreTyped(t *testing.T) {
 	e := start(t, nil)
 	c, key, p := party(t, e, "shop")

@@ -403,7 +403,7 @@ func (p *platform) openServer(context.Context) error {
 	}
 	checks := p.health()
 	services := server.Services{
-		Messages: p.messages, Why: p.why, Queries: p.queries, Outbox: p.outbox, Live: p.hub, Clients: sqlite.NewClients(p.record),
+		Messages: p.messages, Tasks: p.messages, Why: p.why, Queries: p.queries, Outbox: p.outbox, Live: p.hub, Clients: sqlite.NewClients(p.record),
 		Mender:  p.queries,
 		Wallets: p.wallets, Keys: releaser{p}, Types: p.catalog, Workflows: p.library, Tokens: tokens, Alive: health.Handler(checks.Liveness), Ready: health.Handler(checks.Readiness), Metrics: p.metrics.Handler(),
 	}

@@ -28,6 +28,7 @@ type cli struct {
 
 	Message   messageCommands   `cmd:"" group:"use" help:"Sign, send and follow messages."`
 	Wallet    walletCommands    `cmd:"" group:"use" help:"Create wallets and look at them."`
+	Task      taskCommands      `cmd:"" group:"use" help:"Answer tasks that wait for somebody."`
 	Client    clientCommands    `cmd:"" group:"operate" help:"Register clients and say who signs for them."`
 	Key       keyCommands       `cmd:"" group:"operate" help:"Look at the signing keys; make a client's signer key."`
 	Reference referenceCommands `cmd:"" group:"operate" help:"Check and mend the read model."`

@@ -18,6 +18,11 @@ func (p *platform) why(ctx context.Context, id message.ID) (guarantee.Why, error
 		return guarantee.Why{}, err
 	}
 	answer := guarantee.Explain(rec, history, time.Now())
+	calls, err := p.store.Open(ctx, id)
+	if err != nil {
+		return answer, err
+	}
+	answer.Awaits(calls)
 	var ext struct {
 		Transaction struct {
 			Hash  string `json:"hash"`

@@ -1,7 +1,7 @@
 // Package auth says who is asking: it verifies OAuth2 bearer tokens of any OIDC issuer, and is one itself for development.
 //
 // A token is a JWT signed by the issuer with an asymmetric key; audience, issuer and expiry must hold (A20). Its scopes say
-// in which role the subject comes: Client, whose subject is a client id of the register, or Operator. Whether the
+// in which role the subject comes: Client, whose subject is a client id of the register, Operator, or Task. Whether the
 // client still may do anything is not answered here: the register is asked at every request (A22).
 //
 // A verified token is remembered by its hash for at most five minutes and never beyond its expiry, so that a busy client
@@ -20,6 +20,7 @@ import (
 const (
 	Client   = "aval:client"   // acts for the client that is the token's subject
 	Operator = "aval:operator" // sees everything, parks and resumes, registers clients
+	Task     = "aval:task"     // answers tasks whose task tokens it has, and nothing else
 )
 
 // Principal is who a token speaks for.

@@ -53,6 +53,43 @@ func Explain(rec Record, history []Entry, now time.Time) Why {
 	return w
 }
 
+// most is how many of the tasks that a message waits for are told of.
+const most = 10
+
+// Awaits tells of the tasks whose answers a message waits for. Task tokens are never shown.
+func (w *Why) Awaits(calls []Call) {
+	for i, c := range calls {
+		if i == most {
+			w.Facts = append(w.Facts, fmt.Sprintf("So do %d others.", len(calls)-most))
+			break
+		}
+		w.Facts = append(w.Facts, c.State+" "+c.waits()+".")
+	}
+	if len(calls) == 1 && w.Status == Waiting && calls[0].Answer == nil {
+		w.Sentence = "It waits: " + w.Facts[len(w.Facts)-1]
+		w.Facts = w.Facts[:len(w.Facts)-1]
+		w.Remedy = "Whoever has the task token answers; an operator can replay the message, which asks anew."
+	}
+}
+
+// waits is what there is to know of a call, in one clause.
+func (c Call) waits() string {
+	if c.Answer != nil {
+		return "has been answered by " + c.Answer.By + ", and the workflow goes on with it"
+	}
+	text := fmt.Sprintf("waits for an answer to its task token since %s, until %s", moment(c.Opened), moment(c.Until))
+	switch {
+	case c.Heartbeat == 0:
+	case c.Beat.IsZero():
+		text += fmt.Sprintf("; the first heartbeat has to come by %s", moment(c.Opened.Add(c.Heartbeat)))
+	default:
+		text += fmt.Sprintf("; the last heartbeat came at %s, the next has to come by %s", moment(c.Beat), moment(c.Beat.Add(c.Heartbeat)))
+	}
+	return text
+}
+
+func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
 func (w *Why) running(now time.Time) {
 	w.Sentence = fmt.Sprintf("It is being worked on in %s, for %s now.", w.State, now.Sub(w.Since).Round(time.Millisecond))
 	if now.Sub(w.Since) > time.Minute {

@@ -26,6 +26,7 @@ var (
 	byClient   = []map[string][]string{{scheme: {auth.Client}}}
 	byOperator = []map[string][]string{{scheme: {auth.Operator}}}
 	byEither   = []map[string][]string{{scheme: {auth.Client}}, {scheme: {auth.Operator}}}
+	byHolder   = []map[string][]string{{scheme: {auth.Task}}, {scheme: {auth.Client}}, {scheme: {auth.Operator}}}
 )
 
 // caller is who a request comes from.
@@ -125,7 +126,7 @@ func (s *Server) active(ctx context.Context, id string) error {
 func permitted(c *caller, security []map[string][]string) bool {
 	for _, alternative := range security {
 		for _, scope := range alternative[scheme] {
-			if scope == auth.Client && c.client != "" || scope == auth.Operator && c.operator {
+			if scope == auth.Client && c.client != "" || scope == auth.Operator && c.operator || scope == auth.Task && c.Has(auth.Task) {
 				return true
 			}
 		}

@@ -31,6 +31,7 @@ func (s *Server) openAPI() huma.Config {
 			},
 			Tags: []*huma.Tag{
 				{Name: "messages", Description: "Issue ids, submit, follow."},
+				{Name: "tasks", Description: "Answer what a workflow waits for."},
 				{Name: "operators", Description: "What people do when something needs a person."},
 				{Name: "clients", Description: "Who may instruct Aval, and which addresses sign for them."},
 				{Name: "wallets", Description: "Addresses that Aval holds the keys of."},
@@ -41,7 +42,7 @@ func (s *Server) openAPI() huma.Config {
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{scheme: {
 					Type: "http", Scheme: "bearer", BearerFormat: "JWT",
-					Description: "An access token of the configured OIDC issuer. Scopes: " + auth.Client + " (the subject is a client id), " + auth.Operator + ".",
+					Description: "An access token of the configured OIDC issuer. Scopes: " + auth.Client + " (the subject is a client id), " + auth.Operator + ", " + auth.Task + " (answers tasks whose task tokens it has, and nothing else).",
 				}},
 			},
 		},

@@ -28,6 +28,13 @@ type Messages interface {
 	Replay(ctx context.Context, id message.ID, by string) error
 }
 
+// Tasks takes answers for tasks that wait for them; guarantee.Service does. by is who answers.
+type Tasks interface {
+	Succeed(ctx context.Context, token, by string, output json.RawMessage) error
+	FailTask(ctx context.Context, token, by, name, cause string) error
+	Heartbeat(ctx context.Context, token string) error
+}
+
 // Queries is what the server needs of Reference.
 type Queries interface {
 	List(ctx context.Context, q reference.Query) (reference.Page, error)
@@ -82,6 +89,7 @@ type Mender interface {
 // Services are what the server serves. Those that may be nil say so.
 type Services struct {
 	Messages    Messages
+	Tasks       Tasks
 	Why         func(context.Context, message.ID) (guarantee.Why, error)
 	Queries     Queries
 	Mender      Mender

@@ -95,6 +95,7 @@ func (s *Server) routes() {
 	s.streamRoutes()
 	s.queryRoutes()
 	s.operatorRoutes()
+	s.taskRoutes()
 	s.clientRoutes()
 	s.walletRoutes()
 	s.keyRoutes()

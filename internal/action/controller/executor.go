@@ -134,7 +134,7 @@ func tasks(batch []*work, beat func()) []step.Task {
 	for i, w := range batch {
 		list[i] = step.Task{
 			Record: &w.rec, State: w.run.State, Arguments: w.run.Arguments, Attempt: w.run.Attempt, Resumed: w.run.Resumed, Begun: w.run.Begun,
-			Token: w.run.Token, Beat: beat,
+			Call: w.run.Call, Token: w.run.Token, Beat: beat,
 		}
 	}
 	return list

@@ -34,8 +34,12 @@ func (l *loader) reviewStates(states map[string]*State, whole bool) {
 // reviewEffect asks that an effect which fails for good leads somewhere: the message would be parked where it is, with what it
 // holds (a nonce, an approval) held for as long.
 func (l *loader) reviewEffect(st *State) {
+	what := "has an outside effect"
+	if st.Called {
+		what = "waits for an answer"
+	}
 	if st.Effect && !slices.ContainsFunc(st.Catch, func(c Catcher) bool { return slices.Contains(c.Errors, ErrAll) }) {
-		l.of(st, []any{"Catch"}, "has an outside effect and no Catch for States.ALL; say what happens when it fails for good")
+		l.of(st, []any{"Catch"}, "%s and no Catch for States.ALL; say what happens when it fails for good", what)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
+	"strconv"
 	"time"
 
 	"github.com/avalhq/aval/internal/guarantee"
@@ -24,8 +25,18 @@ type Task struct {
 	Attempt   int               // 1 at first, grows with each retry
 	Resumed   bool              // an earlier run may have had its effect and been cut off
 	Begun     []string          // the states whose effect may have happened, this one or others: more than none after a replay
+	Call      int               // numbers the attempts of the message that wait for an answer; 0: this one does not
 	Token     string            // the task token, where the state waits for an answer: to be handed to who is to answer, and kept out of logs, notes and errors (I25)
 	Beat      func()            // reports that the action is still at work; where the state has HeartbeatSeconds, one that did not for so long is cut off through its context. Never nil
+}
+
+// Key names the task's effect within its message: the state and, where the state waits for an answer, the attempt as well,
+// because each attempt hands out a token of its own.
+func (t Task) Key() string {
+	if t.Call == 0 {
+		return t.State
+	}
+	return t.State + "#" + strconv.Itoa(t.Call)
 }
 
 // Outcome is what an action answers for one task: exactly one of Output, Err or Later counts, in the order Err, Later, Output.

@@ -139,12 +139,18 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 	}
 	read := &reference.Service{Source: e.Source, Store: e.Reference, Repairs: e.Repairs, Outbox: e.Outbox}
 	return server.Services{
-		Messages: front, Queries: read, Mender: read, Outbox: e.Outbox, Live: hub, Clients: e.Clients, Credentials: e.Issuer,
+		Messages: front, Tasks: front, Queries: read, Mender: read, Outbox: e.Outbox, Live: hub, Clients: e.Clients, Credentials: e.Issuer,
 		Wallets: wallet.NewService(e.Wallets, keyMaker{e.Keys}, map[string]wallet.Chain{Chain: {Network: rich{}}}, time.Now),
 		Keys:    keys{e.Keys}, Types: catalog, Workflows: library, Issuer: e.Issuer.Handler(),
 		Why: func(ctx context.Context, id message.ID) (guarantee.Why, error) {
 			rec, history, err := e.Guarantee.Get(ctx, id)
-			return guarantee.Explain(rec, history, time.Now()), err
+			if err != nil {
+				return guarantee.Why{}, err
+			}
+			why := guarantee.Explain(rec, history, time.Now())
+			calls, err := e.Stores.Calls.Open(ctx, id)
+			why.Awaits(calls)
+			return why, err
 		},
 	}, nil
 }
@@ -190,6 +196,24 @@ func (e *Edge) Step(ctx context.Context, id message.ID, state string, status gua
 		return err
 	}
 	return refused[0]
+}
+
+// Ask lets a message wait for an answer, and gives the task token.
+func (e *Edge) Ask(ctx context.Context, id message.ID) (token string, err error) {
+	rec, _, err := e.Guarantee.Get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	until := time.Now().Add(time.Hour)
+	refused, err := e.Guarantee.Commit(ctx, []guarantee.Transition{{
+		ID: id, From: rec.Version, State: "Ask", Status: guarantee.Waiting, Place: rec.Place, Ext: rec.Ext, Due: until, Awaits: true,
+		Entries: []guarantee.Entry{{Version: rec.Version + 1, State: "Ask", Event: "entered", By: "trial", At: time.Now()}},
+		Open:    []guarantee.Call{{Number: 1, State: "Ask", Until: until}},
+	}})
+	if err == nil {
+		err = refused[0]
+	}
+	return e.Tokens.Make(tasktoken.Call{Message: id, State: "Ask", Number: 1}), err
 }
 
 // Finish takes a message through two states to its end.
