@@ -19,9 +19,9 @@ type Workflows interface {
 	Begin(ctx context.Context, messageType string, id message.ID) (Start, error)
 	// Again gives the start of the definition that a message is pinned to, for one that stands at place: what it has begun
 	// stays known.
-	Again(ctx context.Context, ref string, place []byte) (Start, error)
+	Again(ctx context.Context, ref string, place []byte, parts []Part) (Start, error)
 	// Restart begins the stored place's state anew, with no retries spent.
-	Restart(ctx context.Context, ref string, place []byte) (Start, error)
+	Restart(ctx context.Context, ref string, place []byte, parts []Part) (Start, error)
 }
 
 // Start is where a message begins.
@@ -29,6 +29,7 @@ type Start struct {
 	Ref   string // name "@" hash
 	State string
 	Place []byte
+	Parts []Part // of the place, those that change
 
 	Abandoned []int // calls that were open in the place before, and are not in this one
 }
@@ -130,11 +131,11 @@ func (s *Service) Resume(ctx context.Context, id message.ID, by string) error {
 		if rec.Status != Parked {
 			return notParked(rec)
 		}
-		start, err := s.Workflows.Restart(ctx, rec.Workflow, rec.Place)
+		start, err := s.Workflows.Restart(ctx, rec.Workflow, rec.Place, rec.Parts)
 		if err != nil {
 			return err
 		}
-		t.Status, t.Due, t.Place = Running, s.Now(), start.Place
+		t.Status, t.Due, t.Place, t.Parts = Running, s.Now(), start.Place, start.Parts
 		return s.abandon(ctx, t, start)
 	})
 }
@@ -145,11 +146,11 @@ func (s *Service) Replay(ctx context.Context, id message.ID, by string) error {
 		if rec.Status != Parked {
 			return notParked(rec)
 		}
-		start, err := s.Workflows.Again(ctx, rec.Workflow, rec.Place)
+		start, err := s.Workflows.Again(ctx, rec.Workflow, rec.Place, rec.Parts)
 		if err != nil {
 			return err
 		}
-		t.Status, t.Due, t.State, t.Place, t.Ext = Running, s.Now(), start.State, start.Place, nil
+		t.Status, t.Due, t.State, t.Place, t.Parts, t.Ext = Running, s.Now(), start.State, start.Place, start.Parts, nil
 		return s.abandon(ctx, t, start)
 	})
 }

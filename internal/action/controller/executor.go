@@ -20,13 +20,13 @@ const parallel = 16
 type executor struct {
 	c      *Controller
 	action step.Action
-	queue  chan *work // room for every message in hand: handing over never blocks
+	queue  *queue
 }
 
 func newExecutor(c *Controller, action step.Action) *executor {
 	setDefault(&action.Batch, 1)
 	setDefault(&action.Parallel, parallel)
-	return &executor{c: c, action: action, queue: make(chan *work, c.InFlight)}
+	return &executor{c: c, action: action, queue: newQueue()}
 }
 
 func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
@@ -34,8 +34,8 @@ func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
 		workers.Go(func() {
 			for {
 				select {
-				case w := <-e.queue:
-					e.run(ctx, e.gather(w))
+				case <-e.queue.signal:
+					e.run(ctx, e.queue.take(e.action.Batch))
 				case <-ctx.Done():
 					return
 				}
@@ -44,53 +44,43 @@ func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
 	}
 }
 
-func (e *executor) gather(first *work) []*work {
-	batch := []*work{first}
-	for len(batch) < e.action.Batch {
-		select {
-		case w := <-e.queue:
-			batch = append(batch, w)
+// run runs a batch. What was abandoned before it began is not begun, and what has to report while it runs is run alone, as
+// only then it can be cut off alone.
+func (e *executor) run(ctx context.Context, batch []*flight) {
+	var together []*flight
+	for _, f := range batch {
+		switch {
+		case f.abandoned.Load():
+			e.c.back(f, step.Outcome{})
+		case f.run.Heartbeat > 0:
+			e.finish(ctx, []*flight{f})
 		default:
-			return batch
+			together = append(together, f)
 		}
-	}
-	return batch
-}
-
-// run runs a batch; what has to report while it runs is run alone, as only then it can be cut off alone.
-func (e *executor) run(ctx context.Context, batch []*work) {
-	var together []*work
-	for _, w := range batch {
-		if w.run.Heartbeat > 0 {
-			e.finish(ctx, []*work{w})
-			continue
-		}
-		together = append(together, w)
 	}
 	if len(together) > 0 {
 		e.finish(ctx, together)
 	}
 }
 
-func (e *executor) finish(ctx context.Context, batch []*work) {
+func (e *executor) finish(ctx context.Context, batch []*flight) {
 	for i, outcome := range e.c.call(ctx, e.action, batch) {
 		if ctx.Err() != nil {
 			return // stopping: whether it happened is found out by the next process
 		}
-		batch[i].take(outcome)
-		e.c.ready <- batch[i]
+		e.c.back(batch[i], outcome)
 	}
 }
 
 // call runs an action for a batch. Where it panics, its tasks are run again one by one, so that only those fail whose fault
 // it is; what was done before the panic may have had its effect.
-func (c *Controller) call(ctx context.Context, action step.Action, batch []*work) []step.Outcome {
+func (c *Controller) call(ctx context.Context, action step.Action, batch []*flight) []step.Outcome {
 	begun := c.Now()
 	outcomes, panicked := c.attempt(ctx, action, batch, begun)
 	if panicked && len(batch) > 1 {
-		for i, w := range batch {
-			w.run.Resumed = true
-			alone, _ := c.attempt(ctx, action, []*work{w}, c.Now())
+		for i, f := range batch {
+			f.run.Resumed = true
+			alone, _ := c.attempt(ctx, action, []*flight{f}, c.Now())
 			outcomes[i] = alone[0]
 		}
 	}
@@ -100,7 +90,7 @@ func (c *Controller) call(ctx context.Context, action step.Action, batch []*work
 
 // attempt runs an action once and never lets a panic through. The batch has as long as the one in it that has longest:
 // a message whose time is nearly over must not cut off the others.
-func (c *Controller) attempt(ctx context.Context, action step.Action, batch []*work, begun time.Time) (outcomes []step.Outcome, panicked bool) {
+func (c *Controller) attempt(ctx context.Context, action step.Action, batch []*flight, begun time.Time) (outcomes []step.Outcome, panicked bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.Log.ErrorContext(ctx, "an action panicked", "action", action.Name, "tasks", len(batch), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
@@ -111,8 +101,8 @@ func (c *Controller) attempt(ctx context.Context, action step.Action, batch []*w
 		return all(len(batch), err), false
 	}
 	var limit time.Duration
-	for _, w := range batch {
-		limit = max(limit, c.limit(w.run, begun))
+	for _, f := range batch {
+		limit = max(limit, c.limit(&f.run, begun))
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -129,13 +119,10 @@ func (c *Controller) attempt(ctx context.Context, action step.Action, batch []*w
 	return outcomes, false
 }
 
-func tasks(batch []*work, beat func()) []step.Task {
+func tasks(batch []*flight, beat func()) []step.Task {
 	list := make([]step.Task, len(batch))
-	for i, w := range batch {
-		list[i] = step.Task{
-			Record: &w.rec, State: w.run.State, Arguments: w.run.Arguments, Attempt: w.run.Attempt, Resumed: w.run.Resumed, Begun: w.run.Begun,
-			Call: w.run.Call, Token: w.run.Token, Beat: beat,
-		}
+	for i, f := range batch {
+		list[i] = f.task(beat)
 	}
 	return list
 }
@@ -163,16 +150,16 @@ func (c *Controller) limit(run *machine.Run, begun time.Time) time.Duration {
 
 // timeouts gives what was cut off at its state's deadline, or for its silence, the name that the language has for it. What failed by itself, or
 // still succeeded, has its answer.
-func (c *Controller) timeouts(ctx context.Context, batch []*work, outcomes []step.Outcome) {
+func (c *Controller) timeouts(ctx context.Context, batch []*flight, outcomes []step.Outcome) {
 	now := c.Now()
 	silent := errors.Is(context.Cause(ctx), errSilent)
-	for i, w := range batch {
+	for i, f := range batch {
 		if silent && errors.Is(outcomes[i].Err, context.Canceled) {
-			outcomes[i].Err = problem.New(problem.Unavailable, machine.ErrHeartbeat, "%s did not report within %s: %w", w.run.State, w.run.Heartbeat, outcomes[i].Err)
+			outcomes[i].Err = problem.New(problem.Unavailable, machine.ErrHeartbeat, "%s did not report within %s: %w", f.run.State, f.run.Heartbeat, outcomes[i].Err)
 			continue
 		}
-		if d := w.run.Deadline; !d.IsZero() && !now.Before(d) && errors.Is(outcomes[i].Err, context.DeadlineExceeded) {
-			outcomes[i].Err = problem.New(problem.Unavailable, machine.ErrTimeout, "%s was not finished in its time: %w", w.run.State, outcomes[i].Err)
+		if d := f.run.Deadline; !d.IsZero() && !now.Before(d) && errors.Is(outcomes[i].Err, context.DeadlineExceeded) {
+			outcomes[i].Err = problem.New(problem.Unavailable, machine.ErrTimeout, "%s was not finished in its time: %w", f.run.State, outcomes[i].Err)
 		}
 	}
 }
@@ -185,12 +172,12 @@ func all(n int, err error) []step.Outcome {
 	return out
 }
 
-func (c *Controller) observe(action string, batch []*work, outcomes []step.Outcome, begun time.Time) {
+func (c *Controller) observe(action string, batch []*flight, outcomes []step.Outcome, begun time.Time) {
 	if c.Observe.Step == nil {
 		return
 	}
 	took := c.Now().Sub(begun)
-	for i, w := range batch {
+	for i, f := range batch {
 		outcome := "succeeded"
 		switch {
 		case outcomes[i].Err != nil:
@@ -198,6 +185,6 @@ func (c *Controller) observe(action string, batch []*work, outcomes []step.Outco
 		case outcomes[i].Later > 0:
 			outcome = "later"
 		}
-		c.Observe.Step(w.rec.ID, w.run.State, action, outcome, begun, took)
+		c.Observe.Step(f.w.rec.ID, f.run.State, action, outcome, begun, took)
 	}
 }

@@ -2,8 +2,9 @@ package controller
 
 import (
 	"context"
-	"time"
+	"slices"
 
+	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
@@ -38,6 +39,9 @@ func (c *Controller) gather(first *work) []*work {
 
 // turn decides and commits one batch and sends each message on its way.
 func (c *Controller) turn(ctx context.Context, batch []*work) {
+	if err := c.hear(ctx, listening(batch)); err != nil {
+		c.trouble(ctx, "read answers to task tokens", err) // they are still there the next time
+	}
 	var moved []*work
 	var transitions []guarantee.Transition
 	for _, w := range batch {
@@ -45,11 +49,21 @@ func (c *Controller) turn(ctx context.Context, batch []*work) {
 			moved, transitions = append(moved, w), append(transitions, t)
 			continue
 		}
-		c.dispatch(w)
+		c.launch(w)
 	}
 	if len(transitions) > 0 {
 		c.commit(ctx, moved, transitions)
 	}
+}
+
+// listening are the messages in a batch that wait for answers while actions of theirs are running.
+func listening(batch []*work) (list []*work) {
+	for _, w := range batch {
+		if w.awaits && len(w.flights) > 0 {
+			list = append(list, w)
+		}
+	}
+	return list
 }
 
 func (c *Controller) commit(ctx context.Context, moved []*work, transitions []guarantee.Transition) {
@@ -57,7 +71,7 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 	refused, err := c.store.Commit(ctx, transitions)
 	if err != nil { // not applied, or unknown: read again what is true
 		c.trouble(ctx, "commit transitions", err)
-		c.settle(ids(moved))
+		c.letGo(moved)
 		return
 	}
 	if c.Observe.Committed != nil {
@@ -71,20 +85,25 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 			continue
 		}
 		c.committed(ctx, w, &transitions[i])
-		if w.run == nil {
+		if transitions[i].Status != guarantee.Running {
 			done = append(done, w)
 			continue
 		}
-		c.dispatch(w)
+		c.launch(w)
 	}
-	c.settle(ids(done))
+	c.letGo(done)
+}
+
+// letGo takes messages out of hand, and settles the claims of those that nothing is running for.
+func (c *Controller) letGo(batch []*work) {
+	c.settle(ids(slices.DeleteFunc(batch, func(w *work) bool { return !w.leave() })))
 }
 
 // committed takes over what is now stored.
 func (c *Controller) committed(ctx context.Context, w *work, t *guarantee.Transition) {
 	w.rec.Version += int64(len(t.Entries))
 	w.rec.State, w.rec.Status, w.rec.Reason = t.State, t.Status, t.Reason
-	w.entries, w.opened, w.closed = nil, nil, nil
+	w.entries, w.opened, w.closed, w.changes = nil, nil, nil, machine.Changes{}
 	switch {
 	case t.Status == guarantee.Parked:
 		c.Log.WarnContext(telemetry.WithMessage(ctx, w.rec.ID), "message parked", "state", t.State, "reason", t.Reason)
@@ -97,23 +116,6 @@ func (c *Controller) committed(ctx context.Context, w *work, t *guarantee.Transi
 			c.Observe.Ended(&w.rec)
 		}
 	}
-}
-
-// dispatch hands a message to the executor of its action, at once or after what an unfinished action asked for.
-func (c *Controller) dispatch(w *work) {
-	e := c.executors[w.run.Action]
-	if e == nil { // a definition that was loaded when the action was another one
-		w.event = failure(problem.New(problem.Internal, "action-unknown", "the action %s is not registered as one with an outside effect", w.run.Action))
-		c.ready <- w
-		return
-	}
-	if w.later > 0 {
-		delay := w.later
-		w.later = 0
-		time.AfterFunc(delay, func() { e.queue <- w })
-		return
-	}
-	e.queue <- w
 }
 
 func ids(batch []*work) []message.ID {

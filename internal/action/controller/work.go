@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/expr"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
@@ -19,33 +21,39 @@ import (
 // maxOutput is the size up to which an action's answer is shown in the history.
 const maxOutput = 512
 
-// work is one message in hand.
+// work is one message in hand. All of it is the turn's that it is in, but for what stands in its hangar.
 type work struct {
 	rec     guarantee.Record
 	def     *machine.Definition
 	place   machine.Place
-	event   machine.Event     // what happened since the last Move
 	entries []guarantee.Entry // not committed yet
+	changes machine.Changes   // not committed yet
 	archive bool              // the archive action has asked for it
-	note    string            // of the last outcome
-	began   time.Time         // when the action that runs now was asked for the first time
-	later   time.Duration     // what an unfinished action asked for
-	run     *machine.Run      // what to run after the commit
 	broken  error             // it cannot be worked on: park it
+	wait    time.Time         // when there is something to do without an answer; zero: never
 
-	heard  map[int]guarantee.Call // what came in for open calls, when the message was loaded
+	flights map[string]*flight // by state: the actions that were asked for
+	begin   []*flight          // of them, those to begin after the commit
+	inline  []arrival          // of actions without an outside effect, to be told to the machine yet
+	chained map[string]int     // how many of those a branch has run since its last action with an effect
+
+	heard  map[int]guarantee.Call // what came in for open calls, when it was last read
 	opened []guarantee.Call       // not committed yet
 	closed []guarantee.Closing    // not committed yet
 	awaits bool                   // calls are open
+
+	hangar
 }
 
 // begin takes a loaded message in hand. What is wrong with it for good parks it in its first turn; an error means that its
 // workflow cannot be read now, which is no fault of the message.
 func (c *Controller) begin(ctx context.Context, rec guarantee.Record) (w *work, err error) {
-	w = &work{rec: rec}
-	if w.place, w.broken = machine.DecodePlace(rec.Place); w.broken != nil {
+	w = &work{rec: rec, flights: map[string]*flight{}, chained: map[string]int{}}
+	w.busy, w.arrived = true, []arrival{{event: machine.Event{Kind: machine.Fed}}}
+	if w.place, w.broken = workflow.Place(rec.Place, rec.Parts); w.broken != nil {
 		return w, nil //nolint:nilerr // it is the message that is broken
 	}
+	w.rec.Parts = nil // from here on they are in the place
 	if w.def, err = c.workflows.Find(ctx, rec.Workflow); err == nil {
 		return w, nil
 	}
@@ -55,36 +63,112 @@ func (c *Controller) begin(ctx context.Context, rec guarantee.Record) (w *work, 
 	return w, err
 }
 
-// advance decides the next transition. Steps without an outside effect are run here and chained. It gives false when there
-// is nothing to commit.
+// advance decides the next transition from all that has happened. Steps without an outside effect are run here and chained.
+// It gives false when there is nothing to commit.
 func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transition, commit bool) {
 	if w.broken != nil {
 		return c.park(w, w.broken.Error()), true
 	}
-	for {
-		now := c.Now()
-		move := w.def.Next(w.place, w.rec.Ext, w.event, c.env(w, now))
-		w.place, w.rec.Ext = move.Place, move.Ext
-		w.calls(&move)
-		c.record(w, move.Visits, now)
-		switch {
-		case move.Done != nil:
-			return c.end(w, move.Done), true
-		case !move.Wait.IsZero():
-			if len(w.entries) == 0 && w.rec.Status != guarantee.Waiting { // resumed before its time: only who waits can be postponed
-				w.entries = append(w.entries, c.entry(w, w.place.State, "waiting", "until "+move.Wait.UTC().Format(time.RFC3339), now))
-			}
-			return c.transition(w, guarantee.Waiting, move.Wait, ""), true
-		case w.event.Kind == machine.Later && len(move.Visits) == 0:
-			return c.unfinished(w, move.Run, now)
-		case move.Run.Effect:
-			w.run, w.began = move.Run, now
-			return c.transition(w, guarantee.Running, time.Time{}, ""), len(w.entries) > 0
-		case len(w.entries) >= machine.MaxChain:
-			return c.parked(w, fmt.Sprintf("%s: %d steps were taken without an outside effect or a wait: the workflow runs in a circle", machine.ErrRuntime, len(w.entries))), true
+	w.inline = append(w.inline, w.arrivals()...)
+	for len(w.inline) > 0 && len(w.entries) < machine.MaxChain {
+		a := w.inline[0]
+		w.inline = w.inline[1:]
+		done := c.arrive(ctx, w, a)
+		switch way := wayOf(a); {
+		case done != nil:
+			return c.end(w, done), true
+		case w.chained[way] >= machine.MaxChain/2:
+			return c.parked(w, fmt.Sprintf("%s: %d Tasks were done without an outside effect or a wait: the workflow runs in a circle", machine.ErrRuntime, w.chained[way])), true
 		}
-		c.inline(ctx, w, move.Run)
 	}
+	return c.stand(w, c.Now())
+}
+
+// wayOf is the branch in which something has happened.
+func wayOf(a arrival) string {
+	if a.flight == nil {
+		return ""
+	}
+	state := a.flight.run.State
+	return state[:strings.LastIndexByte(state, '/')+1]
+}
+
+// arrive tells the machine what has happened, and begins what it asks for. It gives the end, when this is it.
+func (c *Controller) arrive(ctx context.Context, w *work, a arrival) *machine.Done {
+	now := c.Now()
+	if a.flight == nil {
+		w.wake(now)
+	} else if !w.landed(a) {
+		return nil
+	}
+	move := w.def.Next(w.place, w.rec.Ext, a.event, c.env(w, now))
+	w.place, w.rec.Ext, w.wait = move.Place, move.Ext, move.Wait
+	w.changes.Add(move.Changes)
+	w.calls(&move)
+	c.record(w, a, move.Visits, now)
+	for _, way := range move.Dropped {
+		w.abandon(way)
+	}
+	for _, run := range move.Runs {
+		switch {
+		case a.event.Kind == machine.Later && run.State == a.flight.run.State:
+			a.flight.run, a.flight.again = run, now.Add(a.outcome.Later)
+			w.flights[run.State] = a.flight
+		case run.Effect:
+			w.ask(run, now)
+		default:
+			c.perform(ctx, w, run)
+		}
+	}
+	return move.Done
+}
+
+// landed takes a flight out of those that are expected. It gives false when its answer does not count.
+func (w *work) landed(a arrival) bool {
+	f := a.flight
+	if w.flights[f.run.State] == f {
+		delete(w.flights, f.run.State)
+	}
+	if f.next != nil {
+		w.flights[f.run.State], w.begin = f.next, append(w.begin, f.next)
+	}
+	if f.abandoned.Load() {
+		return false
+	}
+	if f.run.Effect {
+		delete(w.chained, wayOf(a))
+	}
+	f.note = a.outcome.Note
+	w.archive = w.archive || a.outcome.Archive
+	return true
+}
+
+// stand decides what becomes of a message that waits for actions or for a time. It stays in hand while an action is at work;
+// not while all of them want to be asked again later: what is in hand is beyond an operator's reach.
+func (c *Controller) stand(w *work, now time.Time) (t guarantee.Transition, commit bool) {
+	due, working := w.wait, len(w.inline) > 0
+	var unfinished *flight
+	for _, f := range w.flights {
+		switch {
+		case f.abandoned.Load() && f.next == nil:
+		case f.again.IsZero() || f.lingers(c):
+			working = true
+		default:
+			unfinished, due = f, earlier(due, f.again)
+		}
+	}
+	switch {
+	case working:
+		return c.transition(w, guarantee.Running, time.Time{}, ""), len(w.entries) > 0
+	case due.IsZero():
+		return c.park(w, "the workflow waits for nothing: "+w.place.State), true
+	case unfinished != nil && (w.rec.Status != guarantee.Waiting || len(w.entries) > 0):
+		w.entries = append(w.entries, c.entry(w, unfinished.run.State, "waiting", unfinished.note, now))
+	case len(w.entries) == 0 && w.rec.Status != guarantee.Waiting: // resumed before its time: only who waits can be postponed
+		w.entries = append(w.entries, c.entry(w, w.place.State, "waiting", "until "+due.UTC().Format(time.RFC3339), now))
+	}
+	w.begin = nil
+	return c.transition(w, guarantee.Waiting, due, ""), true
 }
 
 // env is what the next transition may depend on.
@@ -96,30 +180,16 @@ func (c *Controller) env(w *work, now time.Time) machine.Env {
 	}
 }
 
-// inline runs an action without an outside effect.
-func (c *Controller) inline(ctx context.Context, w *work, run *machine.Run) {
+// perform runs an action without an outside effect.
+func (c *Controller) perform(ctx context.Context, w *work, run machine.Run) {
+	f := &flight{w: w, rec: w.rec, run: run, began: c.Now()}
+	w.chained[wayOf(arrival{flight: f})]++
 	action, err := c.actions.Get(run.Action)
 	if err != nil {
-		w.event = failure(err)
+		w.inline = append(w.inline, f.arrival(step.Outcome{Err: err}))
 		return
 	}
-	w.run, w.began = run, c.Now()
-	outcomes := c.call(ctx, action, []*work{w})
-	w.take(outcomes[0])
-}
-
-// unfinished decides how an action that is not finished goes on: in hand for a while, then from Guarantee. It is not kept in
-// hand for longer, however late it wants to be asked again: what is in hand is beyond an operator's reach.
-func (c *Controller) unfinished(w *work, run *machine.Run, now time.Time) (t guarantee.Transition, commit bool) {
-	if run.Effect && now.Add(w.later).Sub(w.began) < c.Linger && !c.stopping.Load() {
-		w.run = run
-		return t, false
-	}
-	if w.rec.Status != guarantee.Waiting || len(w.entries) > 0 {
-		w.entries = append(w.entries, c.entry(w, run.State, "waiting", w.note, now))
-	}
-	w.run = nil
-	return c.transition(w, guarantee.Waiting, now.Add(w.later), ""), true
+	w.inline = append(w.inline, f.arrival(c.call(ctx, action, []*flight{f})[0]))
 }
 
 // spread is the number in [0, 1) that jitters a message's retries: it differs from message to message and from version to
@@ -142,36 +212,34 @@ func (w *work) message() any {
 	}
 }
 
-// take turns an action's outcome into the machine's next event.
-func (w *work) take(o step.Outcome) {
-	w.note, w.later = o.Note, o.Later
-	w.archive = w.archive || o.Archive
+// arrival turns an action's outcome into the machine's next event.
+func (f *flight) arrival(o step.Outcome) arrival { return arrival{f, f.event(o), o} }
+
+func (f *flight) event(o step.Outcome) machine.Event {
 	switch {
 	case o.Err != nil:
-		w.event = failure(o.Err)
+		failed := f.failure(o.Err)
 		if o.Output != nil {
 			if raw, err := json.Marshal(o.Output); err == nil { // the error stands without it too
-				w.event.Details = raw
+				failed.Details = raw
 			}
 		}
+		return failed
 	case o.Later > 0:
-		w.event = machine.Event{Kind: machine.Later}
-	default:
-		raw := json.RawMessage("{}")
-		if o.Output != nil {
-			var err error
-			if raw, err = json.Marshal(o.Output); err != nil {
-				w.event = failure(fmt.Errorf("the answer of the action %s is not JSON: %w", w.run.Action, err))
-				return
-			}
-		}
-		w.event = machine.Event{Kind: machine.Succeeded, Output: raw}
+		return machine.Event{Kind: machine.Later, State: f.run.State}
 	}
+	raw := json.RawMessage("{}")
+	if o.Output != nil {
+		var err error
+		if raw, err = json.Marshal(o.Output); err != nil {
+			return f.failure(fmt.Errorf("the answer of the action %s is not JSON: %w", f.run.Action, err))
+		}
+	}
+	return machine.Event{Kind: machine.Succeeded, State: f.run.State, Output: raw}
 }
 
-func failure(err error) machine.Event {
-	p := problem.From(err)
-	return machine.Event{Kind: machine.Failed, Error: p.Code, Cause: err.Error()}
+func (f *flight) failure(err error) machine.Event {
+	return machine.Event{Kind: machine.Failed, State: f.run.State, Error: problem.From(err).Code, Cause: err.Error()}
 }
 
 func (c *Controller) entry(w *work, state, event, note string, now time.Time) guarantee.Entry {
@@ -179,36 +247,32 @@ func (c *Controller) entry(w *work, state, event, note string, now time.Time) gu
 }
 
 // record turns the machine's visits into history. The first one after an action tells what the action did.
-func (c *Controller) record(w *work, visits []machine.Visit, now time.Time) {
+func (c *Controller) record(w *work, a arrival, visits []machine.Visit, now time.Time) {
 	for i, v := range visits {
 		e := c.entry(w, v.State, v.What, v.Note, now)
-		if i == 0 && w.run != nil && v.State == w.run.State && w.event.Kind != machine.Fed {
-			e.Action, e.Took = w.run.Action, now.Sub(w.began)
+		if f := a.flight; i == 0 && f != nil && v.State == f.run.State {
+			e.Action, e.Took = f.run.Action, now.Sub(f.began)
 			if e.Note == "" {
-				e.Note = w.note
+				e.Note = f.note
 			}
-			if out := w.event.Output; len(out) > len("{}") && len(out) <= maxOutput && w.run.Call == 0 { // who hands a token out may repeat it (I25)
+			if out := a.event.Output; len(out) > len("{}") && len(out) <= maxOutput && f.run.Call == 0 { // who hands a token out may repeat it (I25)
 				e.Output = out
 			}
 		}
 		w.entries = append(w.entries, e)
-	}
-	if len(visits) > 0 {
-		w.run = nil
 	}
 }
 
 func (c *Controller) transition(w *work, status guarantee.Status, due time.Time, reason string) guarantee.Transition {
 	return guarantee.Transition{
 		ID: w.rec.ID, From: w.rec.Version, Entries: w.entries, State: w.place.State, Status: status,
-		Place: w.place.Encode(), Ext: w.rec.Ext, Due: due, Reason: reason,
+		Place: w.place.Encode(), Parts: workflow.Parts(w.place, w.changes), Ext: w.rec.Ext, Due: due, Reason: reason,
 		Open: w.opened, Close: w.closed, Awaits: w.awaits && !status.Terminal() && status != guarantee.Parked,
 	}
 }
 
 // end is the transition into the last state. What no Catch foresaw is not an end: the message is parked.
 func (c *Controller) end(w *work, done *machine.Done) guarantee.Transition {
-	w.run = nil
 	if done.Uncaught {
 		return c.parked(w, done.Error+": "+done.Cause)
 	}
@@ -229,10 +293,9 @@ func reason(d *machine.Done) string {
 
 // park is the transition of a message that cannot be worked on.
 func (c *Controller) park(w *work, why string) guarantee.Transition {
-	w.run = nil
 	w.entries = append(w.entries, c.entry(w, w.rec.State, "parked", why, c.Now()))
 	t := c.transition(w, guarantee.Parked, time.Time{}, why)
-	t.State, t.Place = w.rec.State, w.rec.Place
+	t.State, t.Place, t.Parts = w.rec.State, w.rec.Place, nil
 	return t
 }
 

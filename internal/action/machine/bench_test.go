@@ -46,7 +46,7 @@ States:
 			event := Event{Kind: Succeeded, Output: json.RawMessage(`{"amount":1500}`)}
 			b.ReportAllocs()
 			for b.Loop() {
-				if m := d.Next(place, nil, event, env); m.Run == nil || m.Run.State != "Pay" {
+				if m := d.Next(place, nil, event, env); len(m.Runs) != 1 || m.Runs[0].State != "Pay" {
 					b.Fatalf("got %s", show(m))
 				}
 			}

@@ -175,9 +175,8 @@ func (d *Definition) open(into map[int]Call, states map[string]*State, p *Place,
 	if p.Fork == nil || !p.Fork.fits(st) {
 		return
 	}
-	for i := range p.Fork.Branches {
-		b := &p.Fork.Branches[i]
-		d.open(into, st.branch(b.Index).States, &b.Place, prefix+st.Name+"/"+strconv.Itoa(b.Index)+"/")
+	for _, i := range p.Fork.active {
+		d.open(into, st.branch(i).States, p.Fork.branches.at(i).place, prefix+st.Name+"/"+strconv.Itoa(i)+"/")
 	}
 }
 

@@ -28,11 +28,7 @@ func (m *mover) context() (any, error) {
 	if m.env.Execution.Role != "" {
 		execution["RoleArn"] = m.env.Execution.Role
 	}
-	body := m.env.Body
-	if body == nil {
-		body = json.RawMessage("{}")
-	}
-	input, err := value.Decode(body)
+	input, err := m.root.body()
 	if err != nil {
 		return nil, fmt.Errorf("the input of the execution: %w", err)
 	}
@@ -49,6 +45,28 @@ func (m *mover) context() (any, error) {
 		c["Map"] = map[string]any{"Item": map[string]any{"Index": json.Number(fmt.Sprint(m.item.index)), "Value": m.item.value}}
 	}
 	return c, nil
+}
+
+// decoded is a message's body, decoded once while it stays in hand: each of thousands of branches may look at it.
+type decoded struct {
+	raw   json.RawMessage
+	value any
+}
+
+// body is the input of the execution.
+func (m *mover) body() (any, error) {
+	raw := m.env.Body
+	if len(raw) == 0 {
+		return map[string]any{}, nil
+	}
+	if d := m.place.body; d != nil && len(d.raw) == len(raw) && &d.raw[0] == &raw[0] {
+		return d.value, nil
+	}
+	v, err := value.Decode(raw)
+	if err == nil {
+		m.place.body = &decoded{raw, v}
+	}
+	return v, err
 }
 
 func (m *mover) entered() time.Time {

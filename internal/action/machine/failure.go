@@ -3,6 +3,8 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"math"
 	"slices"
 	"time"
 )
@@ -15,7 +17,8 @@ func (m *mover) failed(st *State, name, cause string) {
 		m.place.Phase = Running
 	}
 	if m.place.Fork != nil {
-		m.place.Fork, m.drew = nil, true // branches may have drawn
+		m.abandon()
+		m.drew = true // branches may have drawn
 	}
 	if m.retry(st, name, cause) || m.caught(st, name, cause) {
 		return
@@ -44,7 +47,7 @@ func (m *mover) retry(st *State, name, cause string) bool {
 		if spent[i] >= r.Max {
 			return false
 		}
-		until := m.env.Now.Add(r.delay(spent[i], m.env.Random))
+		until := m.env.Now.Add(r.delay(spent[i], m.random()))
 		spent[i]++
 		m.place.Spent, m.place.Attempt, m.place.Phase, m.place.Until = spent, m.place.Attempt+1, Retry, until.UnixMicro()
 		m.wait = until
@@ -52,6 +55,17 @@ func (m *mover) retry(st *State, name, cause string) bool {
 		return true
 	}
 	return false
+}
+
+// random is the number in [0, 1) that spreads retries: each branch has its own.
+func (m *mover) random() float64 {
+	if m.prefix == "" {
+		return m.env.Random
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(m.prefix)) // a hash takes everything
+	_, random := math.Modf(m.env.Random + float64(h.Sum64()>>11)/(1<<53))
+	return random
 }
 
 // errorOutput is what a Catch sees as states.errorOutput.

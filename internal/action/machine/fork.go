@@ -6,11 +6,35 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/avalhq/aval/internal/action/machine/jsonpath"
-	"github.com/avalhq/aval/internal/action/machine/value"
 )
+
+// MaxParallel is how many iterations of a Map are under way at once where its MaxConcurrency says nothing, or 0.
+const MaxParallel = 40
+
+// Fork is how far the branches of a Parallel, or the iterations of a Map, are.
+type Fork struct {
+	Total    int             `json:"t"` // branches or items
+	Started  int             `json:"-"` // of them, in their order
+	Failed   int             `json:"-"` // tolerated failures of a Map
+	active   []int           // those under way, in order
+	branches vector[*branch] // by index; nil before it has started
+
+	input any   // of the state, decoded once for all branches
+	items []any // that the Map goes through
+}
+
+// branch is one branch or iteration; nothing in it changes.
+type branch struct {
+	place  *Place          // nil when it has ended
+	vars   json.RawMessage // its variables, when it has set some
+	wake   int64           // Unix microseconds: the earliest time that something in it waits for; 0: nothing does
+	result json.RawMessage // when it has ended
+	failed bool            // it ended with a failure that is tolerated
+}
+
+func newFork(total int) *Fork { return &Fork{Total: total, branches: newVector[*branch](total)} }
 
 // item is what the context object tells of a Map's iteration.
 type item struct {
@@ -33,85 +57,111 @@ func (m *mover) fork(st *State) {
 		total = len(items)
 	}
 	m.place.Phase, m.place.Until = Running, 0
-	m.place.Fork = &Fork{Total: total, Results: make([]json.RawMessage, total)}
+	m.place.Fork = newFork(total)
+	if m == m.root {
+		m.root.changes.put(inputKey)
+	}
 	m.visit(st.Name, "entered", fmt.Sprintf("%d branches", total))
-	m.branches(st, Event{Kind: Fed})
+	m.branches(st, Event{Kind: Due})
 }
 
-// branches lets the branches go on: first the one that the event is for, then each other, until one has an action to run.
+// branches lets those branches go on that the event is for, and begins others while there is room.
 func (m *mover) branches(st *State, e Event) {
-	stored := m.place.Fork
-	if !stored.fits(st) {
+	if !m.place.Fork.fits(st) {
 		m.fail(ErrRuntime, fmt.Sprintf("the stored branches of the state %s do not fit its definition", st.Name))
 		return
 	}
-	f := &Fork{Total: stored.Total, Started: stored.Started, Turn: stored.Turn, Failed: stored.Failed, Branches: slices.Clone(stored.Branches), Results: slices.Clone(stored.Results)}
-	m.place.Fork = f // never what was stored: a Move changes no input
+	f := m.takeFork()
 	most, err := m.concurrency(st)
 	if err != nil {
 		m.broken(st, err)
 		return
 	}
-	waits := time.Time{}
-	at := slices.IndexFunc(f.Branches, func(b Branch) bool { return b.Index == f.Turn })
-	if at < 0 {
-		at, e = 0, Event{Kind: Fed}
-	}
-	for looked := 0; ; {
-		if looked == len(f.Branches) {
-			if f.Started == f.Total || most > 0 && len(f.Branches) >= most {
-				break
-			}
-			if !m.start(st, f) {
-				return
-			}
-			at = len(f.Branches) - 1
-		}
-		at %= len(f.Branches)
-		until, ok := m.step(st, f, at, e)
-		if !ok || m.run != nil {
+	for _, i := range slices.Clone(f.active) {
+		if own, concerned := m.concerns(st, f, i, e); concerned && !m.step(st, f, i, own, false) {
 			return
 		}
-		e = Event{Kind: Fed}
-		if until.IsZero() {
-			continue // it has ended, and the next one has moved up
-		}
-		if waits.IsZero() || until.Before(waits) {
-			waits = until
-		}
-		looked, at = looked+1, at+1
 	}
-	if len(f.Branches) > 0 {
-		m.wait = waits
+	for f.Started < f.Total && (most == 0 || len(f.active) < most) {
+		if !m.start(st, f) {
+			return
+		}
+	}
+	if f.Total == f.Started && len(f.active) == 0 {
+		m.join(st, f)
 		return
 	}
-	m.join(st, f)
+	m.rest(f)
 }
 
 // fits tells whether what was stored can be of the state.
 func (f *Fork) fits(st *State) bool {
-	seen := map[int]bool{}
-	for _, b := range f.Branches {
-		if b.Index < 0 || b.Index >= f.Started || seen[b.Index] {
-			return false
-		}
-		seen[b.Index] = true
+	return st.Type == Map || st.Type == Parallel && f.Total == len(st.Branches)
+}
+
+// takeFork makes a fork that may be changed of the one in the place: a Move changes no input.
+func (m *mover) takeFork() *Fork {
+	f := *m.place.Fork
+	f.active = slices.Clone(f.active)
+	m.place.Fork = &f
+	if f.input != nil {
+		m.value, m.known = f.input, true
 	}
-	return st.forks() && f.Started >= 0 && f.Started <= f.Total && len(f.Results) == f.Total && (st.Type == Map || f.Total == len(st.Branches))
+	if f.items != nil {
+		m.list = f.items
+	}
+	return &f
+}
+
+// rest waits for the earliest time that a branch waits for, and for the actions that were asked for.
+func (m *mover) rest(f *Fork) {
+	m.idle = true
+	if m.known {
+		f.input = m.value
+	}
+	f.items = m.list
+	var wake int64
+	for _, i := range f.active {
+		if w := f.branches.at(i).wake; w != 0 && (wake == 0 || w < wake) {
+			wake = w
+		}
+	}
+	if wake != 0 {
+		m.wait = time.UnixMicro(wake)
+	}
+}
+
+// concerns gives the event as one branch has it, and whether it is one for it: its own action has answered, its time has come,
+// something was heard that may be for it, or all are to go on.
+func (m *mover) concerns(st *State, f *Fork, index int, e Event) (Event, bool) {
+	if e.Kind == Fed {
+		return e, true
+	}
+	if e.State != "" && strings.HasPrefix(e.State, m.way(st, index)) {
+		return e, true
+	}
+	wake := f.branches.at(index).wake
+	return Event{Kind: Due}, len(m.env.Replies) > 0 || wake != 0 && wake <= m.env.Now.UnixMicro()
+}
+
+// way is how the names of a branch's states begin.
+func (m *mover) way(st *State, index int) string {
+	return m.prefix + st.Name + "/" + strconv.Itoa(index) + "/"
 }
 
 // start begins the next branch.
 func (m *mover) start(st *State, f *Fork) bool {
-	index, branch := f.Started, st.branch(f.Started)
+	index, states := f.Started, st.branch(f.Started)
 	input, err := m.given(st, index)
 	if err != nil {
 		m.broken(st, err)
 		return false
 	}
-	place := Place{State: branch.StartAt, Input: input, Drawn: m.place.Drawn}
+	place := Place{State: states.StartAt, Input: input, Drawn: m.place.Drawn}
 	f.Started++
-	f.Branches = append(f.Branches, Branch{Index: index, Place: place})
-	return true
+	f.active = append(f.active, index)
+	f.branches = f.branches.with(index, &branch{place: &place})
+	return m.step(st, f, index, Event{Kind: Fed}, true)
 }
 
 // branch is what is done in the branch or iteration of an index.
@@ -122,57 +172,78 @@ func (st *State) branch(index int) *States {
 	return st.Branches[index]
 }
 
-// step lets one branch go on. It gives the time for which the branch waits, and ok false when the state has failed with it.
-func (m *mover) step(st *State, f *Fork, at int, e Event) (until time.Time, ok bool) {
-	b := f.Branches[at]
-	inner, err := m.inner(st, b)
+// step lets one branch go on. It gives false when the state has failed with it.
+func (m *mover) step(st *State, f *Fork, index int, e Event, begins bool) bool {
+	b := *f.branches.at(index)
+	inner, err := m.inner(st, f, index)
 	if err != nil {
 		m.broken(st, err)
-		return until, false
+		return false
 	}
 	inner.drive(e)
 	m.visits = append(m.visits, inner.visits...)
+	if begins || len(inner.visits) > 0 || inner.place.Phase != b.place.Phase || inner.place.Until != b.place.Until {
+		m.root.changes.put(inner.key) // being asked for again is no change
+	}
 	if inner.done != nil {
-		f.Branches = slices.Delete(f.Branches, at, at+1)
-		return until, m.ended(st, f, b.Index, inner.done)
+		f.active = slices.DeleteFunc(f.active, func(i int) bool { return i == index })
+		inner.abandon()
+		return m.ended(st, f, index, inner.done)
 	}
-	b.Place = inner.place
-	if string(inner.ext) != string(m.ext) {
-		b.Vars = inner.ext
-	}
-	f.Branches[at] = b
 	if inner.run != nil {
-		m.run, f.Turn = inner.run, b.Index
+		m.root.runs = append(m.root.runs, *inner.run)
 	}
-	return inner.wait, true
+	b.place, b.wake = &inner.place, 0
+	if !inner.wait.IsZero() {
+		b.wake = inner.wait.UnixMicro()
+	}
+	if string(inner.ext) != string(m.ext) {
+		b.vars = inner.ext
+	}
+	f.branches = f.branches.with(index, &b)
+	return true
 }
 
 // inner is the mover of a branch.
-func (m *mover) inner(st *State, b Branch) (*mover, error) {
+func (m *mover) inner(st *State, f *Fork, index int) (*mover, error) {
+	b := f.branches.at(index)
 	inner := &mover{
-		def: m.def, states: st.branch(b.Index).States, root: m.root, prefix: m.prefix + st.Name + "/" + strconv.Itoa(b.Index) + "/",
-		item: m.item, env: m.env, place: b.Place, ext: m.ext,
+		def: m.def, states: st.branch(index).States, root: m.root, prefix: m.way(st, index), key: branchKey(m.key, index),
+		item: m.item, env: m.env, place: *b.place, ext: m.ext,
 	}
-	if b.Vars != nil {
-		inner.ext = b.Vars
+	if b.vars != nil {
+		inner.ext = b.vars
 	}
 	if st.Type == Map {
 		items, err := m.items(st)
-		if err == nil && m.place.Fork.Total != len(items) {
+		if err == nil && f.Total != len(items) {
 			err = errors.New("the place of the message does not fit its data")
 		}
 		if err != nil {
 			return nil, err
 		}
-		inner.item = &item{b.Index, items[b.Index]}
+		inner.item = &item{index, items[index]}
 	}
 	return inner, nil
+}
+
+// abandon gives up the branches of the state where the mover stands, when there are some: the actions that they have asked
+// for are not waited for. What was begun stays known.
+func (m *mover) abandon() {
+	if m.place.Fork == nil {
+		return
+	}
+	way := m.prefix + m.place.State + "/"
+	m.place.Fork, m.idle = nil, false
+	m.root.changes.drop(m.key)
+	m.root.dropped = append(m.root.dropped, way)
+	m.root.runs = slices.DeleteFunc(m.root.runs, func(r Run) bool { return strings.HasPrefix(r.State, way) })
 }
 
 // ended notes how a branch ended. A failure that is not tolerated fails the state, and with it all branches.
 func (m *mover) ended(st *State, f *Fork, index int, done *Done) bool {
 	if done.Succeeded {
-		f.Results[index] = done.Output
+		f.branches = f.branches.with(index, &branch{result: orNull(done.Output)})
 		return true
 	}
 	tolerated, err := m.tolerates(st, f)
@@ -186,187 +257,39 @@ func (m *mover) ended(st *State, f *Fork, index int, done *Done) bool {
 	default:
 		f.Failed++
 		raw, err := encode(map[string]any{"Error": done.Error, "Cause": done.Cause})
-		f.Results[index] = raw
+		f.branches = f.branches.with(index, &branch{result: orNull(raw), failed: true})
 		return err == nil
 	}
 	return false
 }
 
+func orNull(raw json.RawMessage) json.RawMessage {
+	if raw == nil {
+		return json.RawMessage("null")
+	}
+	return raw
+}
+
 // join ends the state with the results of its branches.
 func (m *mover) join(st *State, f *Fork) {
-	size := 2
-	for i, r := range f.Results {
-		if r == nil {
-			f.Results[i] = json.RawMessage("null")
+	raw := append(make(json.RawMessage, 0, 2+16*f.Total), '[')
+	for i := range f.Total {
+		if i > 0 {
+			raw = append(raw, ',')
 		}
-		size += len(r) + 1
+		if raw = append(raw, f.branches.at(i).result...); len(raw) > MaxData {
+			break
+		}
 	}
-	if size > MaxData+1 {
-		m.failed(st, ErrDataLimit, fmt.Sprintf("the results of the branches of %s have %d bytes; %d are allowed", st.Name, size, MaxData))
+	if raw = append(raw, ']'); len(raw) > MaxData {
+		m.failed(st, ErrDataLimit, fmt.Sprintf("the results of the branches of %s have more than the %d bytes that are allowed", st.Name, MaxData))
 		return
 	}
-	raw, err := json.Marshal(append([]json.RawMessage{}, f.Results...))
-	if err != nil {
-		m.broken(st, err)
-		return
-	}
-	m.place.Fork, m.drew = nil, true // branches may have drawn
+	m.abandon()
+	m.drew = true // branches may have drawn
 	if st.flow == nil {
 		m.leave(st, raw, "succeeded")
 		return
 	}
 	m.answered(st, raw, "succeeded")
-}
-
-// items are what a Map goes through.
-func (m *mover) items(st *State) ([]any, error) {
-	if m.list != nil {
-		return m.list, nil
-	}
-	input, err := m.selected(st)
-	if err != nil {
-		return nil, err
-	}
-	list, ok := input.([]any)
-	if !ok {
-		return nil, fmt.Errorf("a Map goes through an array, and there is a %s; say with ItemsPath or Items where the array is", value.Kind(input))
-	}
-	m.list = list
-	return list, nil
-}
-
-// selected is the value that a Map goes through.
-func (m *mover) selected(st *State) (any, error) {
-	input, err := m.data()
-	switch {
-	case err != nil:
-		return nil, err
-	case st.flow == nil && st.items != nil:
-		return m.made(st.items)
-	case st.flow == nil:
-		return input, nil
-	}
-	if input, err = st.flow.input.get(m.view(input, "input")); err != nil || st.flow.items == nil {
-		return input, err
-	}
-	v := m.view(input, "items")
-	return st.flow.items.Get(v, &v.cost)
-}
-
-// made is what a template of the CEL language gives.
-func (m *mover) made(t *template) (any, error) {
-	v, err := t.eval(m.scope())
-	if err != nil {
-		return nil, &failure{ErrQuery, err}
-	}
-	return v, nil
-}
-
-// given is the input of a branch.
-func (m *mover) given(st *State, index int) (json.RawMessage, error) {
-	if st.flow == nil {
-		return m.givenCEL(st, index)
-	}
-	if st.Type == Parallel {
-		_, parameters, err := m.effective(st)
-		if err != nil {
-			return nil, err
-		}
-		return encode(parameters)
-	}
-	items, err := m.items(st)
-	if err != nil {
-		return nil, err
-	}
-	if st.flow.parameters == nil {
-		return encode(items[index])
-	}
-	input, err := m.data()
-	if err != nil {
-		return nil, err
-	}
-	if input, err = st.flow.input.get(m.view(input, "input")); err != nil {
-		return nil, err
-	}
-	outer := m.item
-	m.item = &item{index, items[index]}
-	defer func() { m.item = outer }()
-	selected, err := st.flow.parameters.eval(m.view(input, "item "+strconv.Itoa(index)))
-	if err != nil {
-		return nil, err
-	}
-	return encode(selected)
-}
-
-func (m *mover) givenCEL(st *State, index int) (json.RawMessage, error) {
-	source := st.arguments
-	if st.Type == Map {
-		items, err := m.items(st)
-		if err != nil {
-			return nil, err
-		}
-		if source = st.selector; source == nil {
-			return encode(items[index])
-		}
-		outer := m.item
-		m.item = &item{index, items[index]}
-		defer func() { m.item = outer }()
-	}
-	if source != nil {
-		v, err := m.made(source)
-		if err != nil {
-			return nil, err
-		}
-		return encode(v)
-	}
-	input, err := m.data()
-	if err != nil {
-		return nil, err
-	}
-	return encode(input)
-}
-
-// concurrency is how many branches may be under way; 0: all.
-func (m *mover) concurrency(st *State) (int, error) {
-	if st.flow == nil || st.flow.concurrent == nil {
-		return st.limits.concurrency, nil
-	}
-	return m.limit(st, st.flow.concurrent, "MaxConcurrencyPath")
-}
-
-func (m *mover) limit(st *State, path *jsonpath.Path, field string) (int, error) {
-	input, err := m.data()
-	if err != nil {
-		return 0, err
-	}
-	if input, err = st.flow.input.get(m.view(input, "input")); err != nil {
-		return 0, err
-	}
-	n, err := m.whole(path, input, field, 0)
-	return int(n), err
-}
-
-// tolerates gives how many items of a Map may fail; -1: none, and the first failure is the state's.
-func (m *mover) tolerates(st *State, f *Fork) (int, error) {
-	l := st.limits
-	if st.Type == Parallel || !l.tolerant {
-		return -1, nil
-	}
-	if st.flow == nil {
-		return max(l.count, int(l.percentage*float64(f.Total)/100)), nil
-	}
-	var err error
-	if st.flow.count != nil {
-		if l.count, err = m.limit(st, st.flow.count, "ToleratedFailureCountPath"); err != nil {
-			return 0, err
-		}
-	}
-	if st.flow.percentage != nil {
-		n, err := m.limit(st, st.flow.percentage, "ToleratedFailurePercentagePath")
-		if err != nil {
-			return 0, err
-		}
-		l.percentage = float64(n)
-	}
-	return max(l.count, int(l.percentage*float64(f.Total)/100)), nil
 }

@@ -12,8 +12,9 @@
 // A state's data flows in one of two query languages. JSONPath, which the language assumes, is read as Step Functions reads
 // it: InputPath, Parameters, ResultSelector, ResultPath, OutputPath and Assign; the first state's input is the message's body.
 //
-// Branches of a Parallel and iterations of a Map take turns: a Move asks for one action at a time, and the next branch goes on
-// when it has answered. Their states are named by the way to them, "Fan/0/Pay", in Runs and Visits.
+// Branches of a Parallel and iterations of a Map go on side by side: a Move asks for as many actions as branches have come to
+// one, and each answer, an Event that names its state, lets its own branch go on. Their states are named by the way to them,
+// "Fan/0/Pay", in Runs, Events and Visits. A Move tells which parts of the place it has changed (see encode.go).
 //
 // A Task whose Resource ends in .waitForTaskToken hands a token out and waits for an answer to it. Each of its attempts is a
 // call, numbered through the whole workflow; a Move tells which calls it opens and closes, and Env what came in for the open
@@ -30,6 +31,7 @@ import (
 // Event is what happened since the last Move.
 type Event struct {
 	Kind    Kind
+	State   string          // of Succeeded, Failed and Later: that of the Run; may be empty where no branches are under way
 	Output  json.RawMessage // of Succeeded
 	Error   string          // of Failed: the error name that Retry and Catch compare
 	Cause   string          // of Failed: a sentence
@@ -41,10 +43,11 @@ type Kind uint8
 
 // The kinds.
 const (
-	Fed       Kind = iota // the message was fed: it is new, or its time has come, or it was interrupted
+	Fed       Kind = iota // the message was fed: it is new, or its time has come, or it was interrupted. No action is running
 	Succeeded             // the action that Run asked for has answered
 	Failed                // the action has failed
 	Later                 // the action is not finished and wants to be asked again
+	Due                   // a time that was waited for has come, while actions may be running
 )
 
 // Env is what a Move may depend on besides place and ext.
@@ -77,14 +80,17 @@ type Call struct {
 	Heartbeat time.Duration // how often something must be heard; 0: need not
 }
 
-// Move is the answer of Next. Exactly one of Run, Wait and Done is set.
+// Move is the answer of Next. With Done there is nothing else to do. Otherwise Runs are to begin, something may be waited for,
+// and the answers of Runs of earlier Moves, except dropped ones, are still expected.
 type Move struct {
-	Place  Place
-	Ext    json.RawMessage
-	Visits []Visit
-	Run    *Run
-	Wait   time.Time // nothing to do before this time
-	Done   *Done
+	Place   Place
+	Ext     json.RawMessage
+	Visits  []Visit
+	Runs    []Run
+	Wait    time.Time // the earliest time at which there is something to do without an answer; zero: none
+	Done    *Done
+	Dropped []string // how the names begin of states whose Runs are abandoned: their answers do not count any more
+	Changes Changes  // the parts of Place that have changed
 
 	Opened []Call // calls that take an answer from now on: to be stored before the action runs
 	Closed []int  // calls that take none any more

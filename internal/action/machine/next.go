@@ -9,8 +9,11 @@ import (
 
 // Next gives the next Move of a message that stands at p with ext, after e.
 func (d *Definition) Next(p Place, ext json.RawMessage, e Event, env Env) Move {
-	m := &mover{def: d, states: d.States, env: env, place: p, ext: ext}
+	m := &mover{def: d, states: d.States, env: env, place: p, ext: ext, key: forkKey}
 	m.root = m
+	if p.whole {
+		m.changes, m.place.whole = p.everything(), false
+	}
 	m.drive(e)
 	move := m.move()
 	d.calls(&move, &p)
@@ -22,13 +25,16 @@ func (m *mover) move() Move {
 	if end := env.Execution.Started.Add(d.Timeout); d.Timeout > 0 && m.wait.After(end) {
 		m.wait = end
 	}
-	return Move{Place: m.place, Ext: m.ext, Visits: m.visits, Run: m.run, Wait: m.wait, Done: m.done}
+	if m.run != nil {
+		m.runs = append(m.runs, *m.run)
+	}
+	return Move{Place: m.place, Ext: m.ext, Visits: m.visits, Runs: m.runs, Wait: m.wait, Done: m.done, Dropped: m.dropped, Changes: m.changes}
 }
 
 // drive applies an event and goes on until there is something to run, to wait for, or the end.
 func (m *mover) drive(e Event) {
 	m.react(e)
-	for i := 0; m.run == nil && m.done == nil && m.wait.IsZero(); i++ {
+	for i := 0; m.run == nil && m.done == nil && m.wait.IsZero() && !m.idle; i++ {
 		if i == MaxChain {
 			m.fail(ErrRuntime, fmt.Sprintf("%d states were passed without a Task or a Wait: the workflow runs in a circle", MaxChain))
 			break
@@ -47,6 +53,7 @@ type mover struct {
 	states map[string]*State // of the workflow, or of the branch
 	root   *mover            // of the workflow
 	prefix string            // of the names of states within a branch
+	key    string            // under which the parts of its branches are stored
 	item   *item             // of the Map that the branch belongs to
 	count  int               // states, in all branches; counted by the root
 	env    Env
@@ -56,6 +63,11 @@ type mover struct {
 	run    *Run
 	wait   time.Time
 	done   *Done
+	idle   bool // it waits for actions that were asked for, and perhaps for a time
+
+	runs    []Run    // asked for in all branches; gathered by the root, as are
+	dropped []string // the ways of branches that were abandoned
+	changes Changes
 
 	details json.RawMessage // of the failure under way
 
@@ -86,8 +98,8 @@ func (m *mover) react(e Event) {
 		m.fail(ErrRuntime, fmt.Sprintf("the workflow %s has no state %q", m.def.Ref(), m.place.State))
 		return
 	}
-	if st.Type != Task && m.place.Fork == nil {
-		e.Kind = Fed // only an action can have answered
+	if m.place.Fork == nil && (st.Type != Task || e.State != "" && (e.State != m.prefix+st.Name || m.place.Phase != Running)) {
+		e.Kind = Due // only the action that was asked for can have answered
 	}
 	switch {
 	case m.late():
@@ -109,6 +121,8 @@ func (m *mover) react(e Event) {
 		m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, m.timeout(st)))
 	case e.Kind == Later:
 		m.ask(st, true)
+	case e.Kind == Due && m.place.Phase == Running && st.Type == Task:
+		m.idle = true
 	default:
 		m.fed(st)
 	}
@@ -183,7 +197,7 @@ func (m *mover) enter() {
 	switch st.Type {
 	case Task:
 		m.place.Attempt, m.place.Entered = 1, m.env.Now.UnixMicro()
-		m.ask(st, st.Effect && m.root.place.begin(m.prefix+st.Name))
+		m.ask(st, st.Effect && m.begin(m.prefix+st.Name))
 		if st.Effect && len(m.visits) == 0 {
 			m.visit(st.Name, "entered", "")
 		}
@@ -234,7 +248,7 @@ func (m *mover) ask(st *State, resumed bool) {
 		m.visit(st.Name, "entered", "") // a call is stored before its token is given away
 	}
 	m.place.Phase, m.place.Until = Running, 0
-	m.run = &Run{State: m.prefix + st.Name, Action: st.Action, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.root.place.Begun}
+	m.run = &Run{State: m.prefix + st.Name, Action: st.Action, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.root.place.Begun.Names()}
 	if timeout := m.timeout(st); timeout > 0 {
 		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(timeout)
 	}

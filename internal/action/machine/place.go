@@ -2,8 +2,6 @@ package machine
 
 import (
 	"encoding/json"
-	"fmt"
-	"slices"
 	"time"
 )
 
@@ -19,9 +17,8 @@ const (
 	Called  Phase = "c" // a Task whose action has answered, and whose token has not
 )
 
-// Place is where a message stands in its workflow; what Guarantee stores with it. The encoding is JSON with a version.
+// Place is where a message stands in its workflow; what Guarantee stores with it. How it is written stands in encode.go.
 type Place struct {
-	Format  int             `json:"v"`           // of this encoding: 1
 	State   string          `json:"s"`           //
 	Phase   Phase           `json:"p,omitempty"` //
 	Input   json.RawMessage `json:"i,omitempty"` // the state's input; absent before a state has given one: JSONPath then takes the message's body
@@ -35,79 +32,99 @@ type Place struct {
 	Calls   int             `json:"k,omitempty"` // of the whole workflow: the calls so far
 	Drawn   int             `json:"d,omitempty"` // states that drew random values
 	Fork    *Fork           `json:"f,omitempty"` // a Parallel or Map under way
-	Begun   []string        `json:"b,omitempty"` // Tasks with an effect that were begun at any time: begun again, they are resumed
-}
+	Begun   Begun           `json:"-"`           // Tasks with an effect that were begun at any time: begun again, they are resumed
 
-// Encode gives the stored form.
-func (p Place) Encode() []byte {
-	p.Format = 1
-	raw, err := json.Marshal(p)
-	if err != nil { // only an invalid Input could do that, and inputs were checked when they were made
-		panic(fmt.Sprintf("encode the place of a message: %v", err))
-	}
-	return raw
-}
-
-// DecodePlace reads a stored place.
-func DecodePlace(raw []byte) (Place, error) {
-	var p Place
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return p, fmt.Errorf("the stored place of the message cannot be read: %w", err)
-	}
-	if p.Format != 1 {
-		return p, fmt.Errorf("the stored place of the message has format %d; this version reads format 1", p.Format)
-	}
-	return p, nil
+	whole bool     // it was stored in one piece: the next commit takes it apart
+	body  *decoded // of the message, when it was looked at
 }
 
 func (p Place) until() time.Time { return time.UnixMicro(p.Until) }
 
-// Fork is how far the branches of a Parallel, or the iterations of a Map, are.
-type Fork struct {
-	Total    int               `json:"t"`           // branches or items
-	Started  int               `json:"s"`           // of them, in their order
-	Turn     int               `json:"n,omitempty"` // the one whose action was asked for
-	Failed   int               `json:"x,omitempty"` // tolerated failures of a Map
-	Branches []Branch          `json:"b,omitempty"` // under way
-	Results  []json.RawMessage `json:"r,omitempty"` // of those that ended, by index; null where there is none yet
-}
-
-// Branch is one branch or iteration under way.
-type Branch struct {
-	Index int             `json:"i"`
-	Place Place           `json:"p"`
-	Vars  json.RawMessage `json:"e,omitempty"` // its variables, when it has set some
-}
-
 func (p Place) at(state string, input json.RawMessage) Place {
-	return Place{State: state, Input: input, Begun: p.Begun, Drawn: p.Drawn, Calls: p.Calls}
+	return Place{State: state, Input: input, Begun: p.Begun, Drawn: p.Drawn, Calls: p.Calls, body: p.body}
 }
 
 // begin notes that the effect of a state may happen from now on; it tells whether it may have happened before. The effect's
 // key is message and state, with the way into the branch, however often the workflow comes by (I5).
-func (p *Place) begin(state string) (before bool) {
-	if slices.Contains(p.Begun, state) {
+func (m *mover) begin(state string) (before bool) {
+	p := &m.root.place
+	if p.Begun.Has(state) {
 		return true
 	}
-	p.Begun = append(slices.Clone(p.Begun), state) // never the stored slice: a Move changes no input
+	apart := m != m.root
+	if p.Begun = p.Begun.with(state, apart); apart {
+		m.root.changes.put(begunKey + state)
+	}
 	return false
 }
 
 // Restart is the same state, begun anew with nothing spent: what an operator's resume does. A Task is tried again at once,
-// and knows that an effect may have happened; one that waits for an answer waits on, for the same.
-func (p Place) Restart() Place {
-	anew := p
-	anew.Spent, anew.Entered, anew.Limit, anew.Pulse, anew.Fork = nil, 0, 0, 0, nil
-	if p.Phase == Called {
-		anew.Entered, anew.Limit, anew.Pulse = p.Entered, p.Limit, p.Pulse
+// and knows that an effect may have happened; one that waits for an answer waits on, for the same. Of a Parallel or Map the
+// branches under way are restarted, each where it stands.
+func (p Place) Restart() (Place, Changes) {
+	var changes Changes
+	anew := p.restart(forkKey, &changes)
+	if p.whole {
+		changes = anew.everything()
 	}
-	if p.Phase == Running || p.Phase == Retry {
+	return anew, changes
+}
+
+func (p Place) restart(key string, changes *Changes) Place {
+	anew := p
+	anew.Spent, anew.Entered, anew.Limit, anew.Pulse = nil, 0, 0, 0
+	switch {
+	case p.Fork != nil:
+		anew.Entered = p.Entered
+		f := *p.Fork
+		for _, i := range f.active {
+			b := *f.branches.at(i)
+			place := b.place.restart(branchKey(key, i), changes)
+			b.place, b.wake = &place, 0
+			f.branches = f.branches.with(i, &b)
+			changes.put(branchKey(key, i))
+		}
+		anew.Fork = &f
+	case p.Phase == Called:
+		anew.Entered, anew.Limit, anew.Pulse = p.Entered, p.Limit, p.Pulse
+	case p.Phase == Running || p.Phase == Retry:
 		anew.Phase, anew.Until = Retry, 0
 	}
 	return anew
 }
 
 // Replay is the definition's beginning, for a message that stands at p: what was begun stays known.
-func (d *Definition) Replay(p Place) Place {
-	return Place{State: d.StartAt, Begun: p.Begun, Calls: p.Calls}
+func (d *Definition) Replay(p Place) (Place, Changes) {
+	var changes Changes
+	if p.Fork != nil {
+		changes.drop(forkKey)
+	}
+	return Place{State: d.StartAt, Begun: p.Begun, Calls: p.Calls}, changes
+}
+
+// Changes are the parts of a place that have changed: to be stored with the place, in the same commit.
+type Changes struct {
+	dropped []string // keys under which nothing is left of what was stored
+	keys    []string // of parts to be written, in their order
+	known   map[string]bool
+}
+
+func (c *Changes) put(key string) {
+	if c.known[key] {
+		return
+	}
+	if c.known == nil {
+		c.known = map[string]bool{}
+	}
+	c.known[key], c.keys = true, append(c.keys, key)
+}
+
+func (c *Changes) drop(key string) { c.dropped = append(c.dropped, key) }
+
+// Add puts later changes to the earlier ones.
+func (c *Changes) Add(later Changes) {
+	c.dropped = append(c.dropped, later.dropped...)
+	for _, key := range later.keys {
+		c.put(key)
+	}
 }

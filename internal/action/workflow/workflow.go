@@ -131,33 +131,46 @@ func begin(def *machine.Definition) guarantee.Start {
 }
 
 // Again gives the start of a pinned definition, for a message that stands at place.
-func (l *Library) Again(ctx context.Context, ref string, place []byte) (guarantee.Start, error) {
-	def, err := l.Find(ctx, ref)
-	if err != nil {
-		return guarantee.Start{}, err
-	}
-	p, err := machine.DecodePlace(place)
-	if err != nil {
-		return guarantee.Start{}, err
-	}
-	return anew(def, p, def.Replay(p)), nil
+func (l *Library) Again(ctx context.Context, ref string, place []byte, parts []guarantee.Part) (guarantee.Start, error) {
+	return l.anew(ctx, ref, place, parts, (*machine.Definition).Replay)
 }
 
 // Restart begins a place's state anew.
-func (l *Library) Restart(ctx context.Context, ref string, place []byte) (guarantee.Start, error) {
+func (l *Library) Restart(ctx context.Context, ref string, place []byte, parts []guarantee.Part) (guarantee.Start, error) {
+	return l.anew(ctx, ref, place, parts, func(_ *machine.Definition, p machine.Place) (machine.Place, machine.Changes) { return p.Restart() })
+}
+
+// anew makes another place of the one where a message stands.
+func (l *Library) anew(ctx context.Context, ref string, place []byte, parts []guarantee.Part,
+	change func(*machine.Definition, machine.Place) (machine.Place, machine.Changes),
+) (guarantee.Start, error) {
 	def, err := l.Find(ctx, ref)
 	if err != nil {
 		return guarantee.Start{}, err
 	}
-	p, err := machine.DecodePlace(place)
+	before, err := Place(place, parts)
 	if err != nil {
 		return guarantee.Start{}, err
 	}
-	return anew(def, p, p.Restart()), nil
+	after, changes := change(def, before)
+	return guarantee.Start{Ref: def.Ref(), State: after.State, Place: after.Encode(), Parts: Parts(after, changes), Abandoned: def.Abandoned(before, after)}, nil
 }
 
-func anew(def *machine.Definition, before, after machine.Place) guarantee.Start {
-	return guarantee.Start{Ref: def.Ref(), State: after.State, Place: after.Encode(), Abandoned: def.Abandoned(before, after)}
+// Place reads the place of a message as Guarantee holds it.
+func Place(raw []byte, stored []guarantee.Part) (machine.Place, error) {
+	parts := make([]machine.Part, len(stored))
+	for i, p := range stored {
+		parts[i] = machine.Part(p)
+	}
+	return machine.DecodePlace(raw, parts)
+}
+
+// Parts are the changed parts of a place as Guarantee stores them.
+func Parts(p machine.Place, changes machine.Changes) (parts []guarantee.Part) {
+	for _, part := range p.Parts(changes) {
+		parts = append(parts, guarantee.Part(part))
+	}
+	return parts
 }
 
 // Find gives a pinned definition, from the store when this process has not seen it.

@@ -231,11 +231,11 @@ func (begin) Begin(_ context.Context, messageType string, _ message.ID) (guarant
 	return guarantee.Start{Ref: messageType + "@trial", State: "Validate", Place: []byte("{}")}, nil
 }
 
-func (begin) Again(_ context.Context, ref string, _ []byte) (guarantee.Start, error) {
+func (begin) Again(_ context.Context, ref string, _ []byte, _ []guarantee.Part) (guarantee.Start, error) {
 	return guarantee.Start{Ref: ref, State: "Validate", Place: []byte("{}")}, nil
 }
 
-func (begin) Restart(_ context.Context, ref string, place []byte) (guarantee.Start, error) {
+func (begin) Restart(_ context.Context, ref string, place []byte, _ []guarantee.Part) (guarantee.Start, error) {
 	return guarantee.Start{Ref: ref, Place: place}, nil
 }
 

@@ -22,15 +22,16 @@ func (e *execution) token(state string, call int) string {
 }
 
 // come lets a Task come to its outcome: at once or, by the virtual clock, later.
-func (e *execution) come(r *machine.Run, o Outcome) machine.Event {
+func (e *execution) come(a asked, o Outcome) machine.Event {
+	r := a.run
 	if r.Call == 0 {
-		return e.finish(r, o)
+		return e.finish(a, o)
 	}
 	for _, beat := range o.Heartbeats {
-		e.coming = append(e.coming, arrival{at: e.now.Add(seconds(beat)), call: r.Call, beat: true})
+		e.coming = append(e.coming, arrival{at: a.at.Add(seconds(beat)), call: r.Call, beat: true})
 	}
 	if !o.Never {
-		e.coming = append(e.coming, arrival{at: e.now.Add(seconds(o.After)), call: r.Call, with: o.Event()})
+		e.coming = append(e.coming, arrival{at: a.at.Add(seconds(o.After)), call: r.Call, with: o.Event()})
 	}
 	e.arrive()
 	return machine.Event{Kind: machine.Succeeded, Output: []byte("{}")}
@@ -50,7 +51,7 @@ func (e *execution) arrive() {
 		} else {
 			r.Answer = &a.with
 		}
-		e.replies[a.call] = r
+		e.replies[a.call], e.heard = r, true
 		return true
 	})
 }
@@ -69,15 +70,16 @@ func (e *execution) wait(until time.Time) {
 }
 
 // finish is how an action ends that takes its time: within its limits, or cut off at the first that it missed.
-func (e *execution) finish(r *machine.Run, o Outcome) machine.Event {
-	end, late := e.now.Add(seconds(o.After)), ""
+func (e *execution) finish(a asked, o Outcome) machine.Event {
+	r := a.run
+	end, late := a.at.Add(seconds(o.After)), ""
 	if o.Never {
 		end = e.now.AddDate(10, 0, 0)
 	}
 	if r.Heartbeat > 0 {
-		last := e.now
-		for _, beat := range append(slices.Clone(o.Heartbeats), int64(end.Sub(e.now)/time.Second)) {
-			at := e.now.Add(seconds(beat))
+		last := a.at
+		for _, beat := range append(slices.Clone(o.Heartbeats), int64(end.Sub(a.at)/time.Second)) {
+			at := a.at.Add(seconds(beat))
 			if at.Sub(last) > r.Heartbeat {
 				end, late = last.Add(r.Heartbeat), machine.ErrHeartbeat
 				break

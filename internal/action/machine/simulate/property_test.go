@@ -2,8 +2,9 @@ package simulate
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,23 +26,22 @@ func (d *drawer) states(depth int) map[string]any {
 		d.count++
 		names[i] = fmt.Sprintf("S%d", d.count)
 	}
+	d.count++
+	last := fmt.Sprintf("S%d", d.count)
 	states := map[string]any{}
 	for i, name := range names {
 		state := d.state(name, depth)
-		if i+1 < n {
-			state["Next"] = names[i+1]
-		} else {
-			state["End"] = true
-		}
+		d.lead(state, append(names[i+1:], last))
 		states[name] = state
 	}
+	states[last] = map[string]any{"Type": "Pass", "End": true}
 	return map[string]any{"StartAt": names[0], "States": states}
 }
 
 func (d *drawer) state(name string, depth int) map[string]any {
-	kinds := []string{"Pass", "Wait", "Task", "Parallel", "Map"}
+	kinds := []string{"Pass", "Wait", "Task", "Choice", "Parallel", "Map"}
 	if depth == 0 {
-		kinds = kinds[:3]
+		kinds = kinds[:4]
 	}
 	state := map[string]any{"Type": rapid.SampledFrom(kinds).Draw(d.t, "type")}
 	switch state["Type"] {
@@ -50,7 +50,7 @@ func (d *drawer) state(name string, depth int) map[string]any {
 		state["ResultPath"] = rapid.SampledFrom([]any{"$.p", nil}).Draw(d.t, "target")
 		state["Assign"] = map[string]any{"x" + name + ".$": "$.id"}
 	case "Wait":
-		state["Seconds"] = json.Number(fmt.Sprint(rapid.IntRange(0, 5).Draw(d.t, "seconds")))
+		state["Seconds"] = number(rapid.IntRange(0, 5).Draw(d.t, "seconds"))
 	case "Task":
 		state["Resource"], state["ResultPath"] = "any", "$.t"
 		parameters := map[string]any{"id.$": "States.UUID()", "attempt.$": "$$.State.RetryCount"}
@@ -58,21 +58,40 @@ func (d *drawer) state(name string, depth int) map[string]any {
 			state["Resource"], parameters["token.$"] = "any.waitForTaskToken", "$$.Task.Token"
 		}
 		state["Parameters"] = parameters
-		state["Retry"] = []any{map[string]any{"ErrorEquals": []any{"E"}, "MaxAttempts": json.Number("5")}}
+		state["Retry"] = []any{map[string]any{"ErrorEquals": []any{"E"}, "MaxAttempts": number(rapid.IntRange(0, 3).Draw(d.t, "attempts"))}}
 	case "Parallel":
 		state["ResultPath"] = "$.f"
 		state["Branches"] = []any{d.states(depth - 1), d.states(depth - 1)}
+		state["Retry"] = []any{map[string]any{"ErrorEquals": []any{"E"}, "MaxAttempts": number(1)}}
 	case "Map":
 		state["ResultPath"], state["ItemsPath"] = "$.f", "$$.Execution.Input.list"
-		state["MaxConcurrency"] = json.Number(fmt.Sprint(rapid.IntRange(0, 2).Draw(d.t, "concurrency")))
+		state["MaxConcurrency"] = number(rapid.IntRange(0, 2).Draw(d.t, "concurrency"))
 		state["ItemSelector"] = map[string]any{"item.$": "$$.Map.Item.Value"}
 		state["ItemProcessor"] = d.states(depth - 1)
+		if rapid.Bool().Draw(d.t, "tolerant") {
+			state["ToleratedFailureCount"] = number(1)
+		}
 	}
 	return state
 }
 
-// TestCrashesChangeNothing: random workflows end alike with and without crashes between a step and its answer, as the place is
-// stored and read at every step; and what a Task is given is the same before and after the crash (I5).
+func number(n int) json.Number { return json.Number(fmt.Sprint(n)) }
+
+// lead says where a state leads: to the next, which a Choice may jump over and a Catch leads to as well.
+func (d *drawer) lead(state map[string]any, rest []string) {
+	if state["Type"] == "Choice" {
+		state["Choices"] = []any{map[string]any{"Variable": "$$.Execution.Input.list[0]", "NumericEquals": number(rapid.IntRange(1, 2).Draw(d.t, "chosen")), "Next": rest[len(rest)-1]}}
+		state["Default"] = rest[0]
+		return
+	}
+	if (state["Type"] == "Task" || state["Type"] == "Parallel" || state["Type"] == "Map") && rapid.Bool().Draw(d.t, "catches") {
+		state["Catch"] = []any{map[string]any{"ErrorEquals": []any{"States.ALL"}, "ResultPath": "$.e", "Next": rest[0]}}
+	}
+	state["Next"] = rest[0]
+}
+
+// TestCrashesChangeNothing: random workflows end alike with and without crashes, at every transition or at some, where the
+// place is read again from what was stored of it; and what a Task is given is the same before and after the crash (I5).
 func TestCrashesChangeNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		drawer := &drawer{t: t}
@@ -85,38 +104,65 @@ func TestCrashesChangeNothing(t *testing.T) {
 			t.Fatalf("%v: %s", err, raw)
 		}
 		crashes := rapid.SliceOfN(rapid.Bool(), 8, 8).Draw(t, "crashes")
-		failures := rapid.SliceOfN(rapid.Bool(), 4, 4).Draw(t, "failures")
-		calm, errCalm := Execute(d, options(failures, nil))
-		stormy, errStormy := Execute(d, options(failures, crashes))
-		if err := errors.Join(errCalm, errStormy); err != nil {
+		failures := rapid.SliceOfN(rapid.Bool(), 5, 5).Draw(t, "failures")
+		calm, err := Execute(d, options(failures, nil))
+		if err != nil {
 			t.Fatal(err)
 		}
-		if string(calm.Done.Output) != string(stormy.Done.Output) || calm.Done.Error != stormy.Done.Error || calm.Took != stormy.Took {
-			t.Fatalf("without crashes: %s %s, with: %s %s: %s", calm.Done.Error, calm.Done.Output, stormy.Done.Error, stormy.Done.Output, raw)
+		if outcome, err := Execute(d, options(failures, []bool{true})); err != nil {
+			t.Fatal(err)
+		} else {
+			alike(t, raw, calm, outcome)
 		}
-		for i, r := range calm.Runs {
-			if other := stormy.Runs[i]; r.State != other.State || string(r.Arguments) != string(other.Arguments) {
-				t.Fatalf("run %d is %s %s without crashes, and %s %s with: %s", i, r.State, r.Arguments, other.State, other.Arguments, raw)
-			}
+		if outcome, err := Execute(d, options(failures, crashes)); err != nil {
+			t.Fatal(err)
+		} else {
+			alike(t, raw, calm, outcome)
 		}
 	})
 }
 
+// alike compares how a workflow ended with how it ended in spite of crashes.
+func alike(t *rapid.T, raw []byte, calm, stormy Result) {
+	if string(calm.Done.Output) != string(stormy.Done.Output) || calm.Done.Error != stormy.Done.Error || calm.Took != stormy.Took || len(calm.Runs) != len(stormy.Runs) {
+		t.Fatalf("without crashes: %s %s after %s, with: %s %s after %s: %s", calm.Done.Error, calm.Done.Output, calm.Took, stormy.Done.Error, stormy.Done.Output, stormy.Took, raw)
+	}
+	for i, r := range calm.Runs {
+		if other := stormy.Runs[i]; r.State != other.State || string(r.Arguments) != string(other.Arguments) {
+			t.Fatalf("run %d is %s %s without crashes, and %s %s with: %s", i, r.State, r.Arguments, other.State, other.Arguments, raw)
+		}
+	}
+}
+
+// options let a Task fail or not by what it is asked for, and the process die before every answer or before some.
 func options(failures, crashes []bool) Options {
-	runs, asked := 0, 0
+	asked := 0
+	died := map[string]bool{}
 	return Options{
 		Input: json.RawMessage(`{"list": [1, {"a": 2}, "three"]}`),
 		Mock: func(r machine.Run) (Outcome, error) {
-			runs++
-			if r.Attempt < 3 && failures[runs%len(failures)] {
+			sum := r.Attempt
+			for _, c := range []byte(r.State) {
+				sum += int(c)
+			}
+			if failures[sum%len(failures)] {
 				e := "E"
 				return Outcome{Error: &e}, nil
 			}
-			return Outcome{Output: r.Arguments, After: int64(runs % 3)}, nil
+			o := Outcome{Output: r.Arguments}
+			if r.Call > 0 {
+				o.After = int64(sum % 3) // what an action would take is taken again after a crash
+			}
+			return o, nil
 		},
-		Crash: func(machine.Run) bool {
-			asked++
-			return len(crashes) > 0 && asked%9 != 0 && crashes[asked%len(crashes)]
+		Crash: func(r machine.Run) bool {
+			if asked++; len(crashes) == 0 || !crashes[asked%len(crashes)] {
+				return false
+			}
+			key := fmt.Sprint(r.State, " ", r.Attempt)
+			first := !died[key]
+			died[key] = true
+			return first
 		},
 	}
 }
@@ -139,16 +185,25 @@ func FuzzStoredPlace(f *testing.F) {
 		`{"v":1,"s":"F","p":"r","f":{"t":2,"s":2,"n":0,"b":[{"i":0,"p":{"v":1,"s":"T","p":"r","a":1}},{"i":1,"p":{"v":1,"s":"M","p":"r","f":{"t":1,"s":1,"b":[{"i":0,"p":{"s":"W","p":"w","u":9}}],"r":[null]}}}],"r":[null,null]}}`,
 		`{"v":1,"s":"C","i":{"a":"abc"}}`, `{"v":1,"s":"F","f":{"t":-1,"s":-5,"b":[{"i":7}],"r":[]}}`, `{"v":1,"s":"T","f":{}}`, `{"v":1,"s":"F","p":"y","n":[9]}`,
 	} {
-		f.Add([]byte(seed), `{"a":"abc","l":[1]}`, byte(0))
+		f.Add([]byte(seed), []byte(nil), []byte(nil), `{"a":"abc","l":[1]}`, byte(0))
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, body string, kind byte) {
-		place, err := machine.DecodePlace(raw)
+	f.Add([]byte(`{"v":2,"s":"F","p":"r","f":{"t":2}}`), []byte(`{"p":{"s":"T","p":"r"}}`), []byte(`{"p":{"s":"M","p":"r","f":{"t":1}}}`), `{"a":"abc","l":[1]}`, byte(1))
+	f.Fuzz(func(t *testing.T, raw, one, two []byte, body string, kind byte) {
+		var parts []machine.Part
+		for i, data := range [][]byte{one, two} {
+			if len(data) > 0 {
+				parts = append(parts, machine.Part{Key: fmt.Sprintf("f/%d/", i), Data: data})
+			}
+		}
+		place, err := machine.DecodePlace(raw, parts)
 		if err != nil || !json.Valid([]byte(body)) {
 			return
 		}
 		env := machine.Env{Body: json.RawMessage(body), Message: func() any { return nil }}
-		m := d.Next(place, nil, machine.Event{Kind: machine.Kind(kind % 4), Output: json.RawMessage(body), Error: "E"}, env)
-		if _, err := machine.DecodePlace(m.Place.Encode()); err != nil {
+		m := d.Next(place, nil, machine.Event{Kind: machine.Kind(kind % 5), State: "F/0/T", Output: json.RawMessage(body), Error: "E"}, env)
+		all := m.Place.AllParts()
+		slices.SortFunc(all, func(a, b machine.Part) int { return strings.Compare(a.Key, b.Key) })
+		if _, err := machine.DecodePlace(m.Place.Encode(), all); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -1,8 +1,9 @@
 // Package simulate runs workflows offline: no action runs, no time passes.
 //
 // Contract: Execute drives a definition from an input to its end with package machine alone. What a Task would do is asked of
-// a Mock; where the workflow waits, a virtual clock jumps ahead. The place of the message is written and read at every step,
-// as Guarantee does, so what runs here also survives a crash at every step. The same inputs give the same Result.
+// a Mock; where the workflow waits, a virtual clock jumps ahead. Actions that branches ask for at once begin at one time, and
+// answer in the order of their states' names. The place of the message is stored at every step as Guarantee does, part by
+// part, and read again after a simulated crash. The same inputs give the same Result.
 //
 // Where a Task waits for an answer to its token, what is mocked is the answer, not what the action comes to.
 package simulate
@@ -11,6 +12,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/avalhq/aval/internal/action/machine"
@@ -58,7 +62,7 @@ func Execute(d *machine.Definition, o Options) (Result, error) {
 	if o.Input == nil {
 		o.Input = json.RawMessage("{}")
 	}
-	e := execution{def: d, options: o, now: o.Start, place: d.Start().Encode(), replies: map[int]machine.Reply{}}
+	e := execution{def: d, options: o, now: o.Start, place: d.Start(), events: []machine.Event{{Kind: machine.Fed}}, replies: map[int]machine.Reply{}}
 	for range MaxMoves {
 		ended, err := e.step()
 		if ended || err != nil {
@@ -73,46 +77,120 @@ type execution struct {
 	def     *machine.Definition
 	options Options
 	now     time.Time
-	place   []byte
+	place   machine.Place
 	ext     json.RawMessage
-	event   machine.Event
+	stored  stored
+	events  []machine.Event // that have not been told yet
+	asked   []asked
+	wake    time.Time
 	replies map[int]machine.Reply
 	coming  []arrival
+	heard   bool // replies have come in that have not been told yet
 	result  Result
+}
+
+// stored is what Guarantee would hold.
+type stored struct {
+	place []byte
+	parts map[string][]byte
+}
+
+// keep stores a place as a commit does: the parts that have changed.
+func (s *stored) keep(p machine.Place, changed machine.Changes) {
+	if s.parts == nil {
+		s.parts = map[string][]byte{}
+	}
+	s.place = p.Encode()
+	for _, part := range p.Parts(changed) {
+		if part.Data != nil {
+			s.parts[part.Key] = part.Data
+			continue
+		}
+		for key := range s.parts {
+			if key == part.Key || strings.HasSuffix(part.Key, "/") && strings.HasPrefix(key, part.Key) {
+				delete(s.parts, key)
+			}
+		}
+	}
+}
+
+// read gives the place back.
+func (s *stored) read() (machine.Place, error) {
+	var parts []machine.Part
+	for _, key := range slices.Sorted(maps.Keys(s.parts)) {
+		parts = append(parts, machine.Part{Key: key, Data: s.parts[key]})
+	}
+	return machine.DecodePlace(s.place, parts)
 }
 
 // step makes one Move and lets happen what it asks for.
 func (e *execution) step() (ended bool, err error) {
-	place, err := machine.DecodePlace(e.place)
+	event, err := e.next()
 	if err != nil {
 		return false, err
 	}
-	move := e.def.Next(place, e.ext, e.event, e.env())
-	e.place, e.ext = move.Place.Encode(), move.Ext
+	move := e.def.Next(e.place, e.ext, event, e.env())
+	e.place, e.ext, e.wake = move.Place, move.Ext, move.Wait
+	e.stored.keep(move.Place, move.Changes)
 	e.result.Last, e.result.Done = move, move.Done
 	e.result.Visits = append(e.result.Visits, move.Visits...)
 	if move.Done != nil || e.options.Stop != nil && e.options.Stop(move) {
 		return true, nil
 	}
-	if move.Run == nil {
-		e.event = machine.Event{Kind: machine.Fed}
-		e.wait(move.Wait)
-		return false, nil
+	for _, way := range move.Dropped {
+		e.asked = slices.DeleteFunc(e.asked, func(a asked) bool { return strings.HasPrefix(a.run.State, way) })
 	}
-	if e.options.Crash != nil && e.options.Crash(*move.Run) {
-		e.event = machine.Event{Kind: machine.Fed}
-		return false, nil
+	for _, run := range move.Runs {
+		e.asked = append(e.asked, asked{run, e.now})
 	}
-	e.result.Runs = append(e.result.Runs, *move.Run)
-	if e.options.Mock == nil {
-		return false, fmt.Errorf("state %s: %w", move.Run.State, ErrNoOutcome)
-	}
-	outcome, err := e.options.Mock(*move.Run)
-	if err != nil {
-		return false, fmt.Errorf("state %s: %w", move.Run.State, err)
-	}
-	e.event = e.come(move.Run, outcome)
 	return false, nil
+}
+
+// asked is an action that was asked for and has not answered yet.
+type asked struct {
+	run machine.Run
+	at  time.Time
+}
+
+// next is what happens next: a time has come or something was heard, an action answers, the process dies before, or time passes.
+func (e *execution) next() (machine.Event, error) {
+	switch {
+	case len(e.events) > 0:
+		event := e.events[0]
+		e.events = e.events[1:]
+		return event, nil
+	case e.heard || !e.wake.IsZero() && !e.wake.After(e.now):
+		e.heard = false
+		return machine.Event{Kind: machine.Due}, nil
+	case len(e.asked) == 0:
+		e.wait(e.wake)
+		e.heard = false
+		return machine.Event{Kind: machine.Due}, nil
+	}
+	slices.SortStableFunc(e.asked, func(a, b asked) int { return strings.Compare(a.run.State, b.run.State) })
+	first := e.asked[0]
+	if e.options.Crash != nil && e.options.Crash(first.run) {
+		return machine.Event{Kind: machine.Fed}, e.crash()
+	}
+	e.asked = e.asked[1:]
+	e.result.Runs = append(e.result.Runs, first.run)
+	if e.options.Mock == nil {
+		return machine.Event{}, fmt.Errorf("state %s: %w", first.run.State, ErrNoOutcome)
+	}
+	outcome, err := e.options.Mock(first.run)
+	if err != nil {
+		return machine.Event{}, fmt.Errorf("state %s: %w", first.run.State, err)
+	}
+	event := e.come(first, outcome)
+	event.State = first.run.State
+	return event, nil
+}
+
+// crash forgets all that is not stored.
+func (e *execution) crash() (err error) {
+	e.asked = nil
+	e.place, err = e.stored.read()
+	return err
 }
 
 func (e *execution) env() machine.Env {

@@ -1,0 +1,169 @@
+package machine
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/avalhq/aval/internal/action/machine/jsonpath"
+	"github.com/avalhq/aval/internal/action/machine/value"
+)
+
+// What the branches of a Parallel and the iterations of a Map are given, and within which limits they go on.
+
+// items are what a Map goes through.
+func (m *mover) items(st *State) ([]any, error) {
+	if m.list != nil {
+		return m.list, nil
+	}
+	input, err := m.selected(st)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := input.([]any)
+	if !ok {
+		return nil, fmt.Errorf("a Map goes through an array, and there is a %s; say with ItemsPath or Items where the array is", value.Kind(input))
+	}
+	m.list = list
+	return list, nil
+}
+
+// selected is the value that a Map goes through.
+func (m *mover) selected(st *State) (any, error) {
+	input, err := m.data()
+	switch {
+	case err != nil:
+		return nil, err
+	case st.flow == nil && st.items != nil:
+		return m.made(st.items)
+	case st.flow == nil:
+		return input, nil
+	}
+	if input, err = st.flow.input.get(m.view(input, "input")); err != nil || st.flow.items == nil {
+		return input, err
+	}
+	v := m.view(input, "items")
+	return st.flow.items.Get(v, &v.cost)
+}
+
+// made is what a template of the CEL language gives.
+func (m *mover) made(t *template) (any, error) {
+	v, err := t.eval(m.scope())
+	if err != nil {
+		return nil, &failure{ErrQuery, err}
+	}
+	return v, nil
+}
+
+// given is the input of a branch.
+func (m *mover) given(st *State, index int) (json.RawMessage, error) {
+	if st.flow == nil {
+		return m.givenCEL(st, index)
+	}
+	if st.Type == Parallel {
+		_, parameters, err := m.effective(st)
+		if err != nil {
+			return nil, err
+		}
+		return encode(parameters)
+	}
+	items, err := m.items(st)
+	if err != nil {
+		return nil, err
+	}
+	if st.flow.parameters == nil {
+		return encode(items[index])
+	}
+	input, err := m.data()
+	if err != nil {
+		return nil, err
+	}
+	if input, err = st.flow.input.get(m.view(input, "input")); err != nil {
+		return nil, err
+	}
+	outer := m.item
+	m.item = &item{index, items[index]}
+	defer func() { m.item = outer }()
+	selected, err := st.flow.parameters.eval(m.view(input, "item "+strconv.Itoa(index)))
+	if err != nil {
+		return nil, err
+	}
+	return encode(selected)
+}
+
+func (m *mover) givenCEL(st *State, index int) (json.RawMessage, error) {
+	source := st.arguments
+	if st.Type == Map {
+		items, err := m.items(st)
+		if err != nil {
+			return nil, err
+		}
+		if source = st.selector; source == nil {
+			return encode(items[index])
+		}
+		outer := m.item
+		m.item = &item{index, items[index]}
+		defer func() { m.item = outer }()
+	}
+	if source != nil {
+		v, err := m.made(source)
+		if err != nil {
+			return nil, err
+		}
+		return encode(v)
+	}
+	input, err := m.data()
+	if err != nil {
+		return nil, err
+	}
+	return encode(input)
+}
+
+// concurrency is how many branches may be under way; 0: all.
+func (m *mover) concurrency(st *State) (most int, err error) {
+	most = st.limits.concurrency
+	if st.flow != nil && st.flow.concurrent != nil {
+		most, err = m.limit(st, st.flow.concurrent, "MaxConcurrencyPath")
+	}
+	if most == 0 && st.Type == Map {
+		most = MaxParallel
+	}
+	return most, err
+}
+
+func (m *mover) limit(st *State, path *jsonpath.Path, field string) (int, error) {
+	input, err := m.data()
+	if err != nil {
+		return 0, err
+	}
+	if input, err = st.flow.input.get(m.view(input, "input")); err != nil {
+		return 0, err
+	}
+	n, err := m.whole(path, input, field, 0)
+	return int(n), err
+}
+
+// tolerates gives how many items of a Map may fail; -1: none, and the first failure is the state's.
+func (m *mover) tolerates(st *State, f *Fork) (int, error) {
+	l := st.limits
+	if st.Type == Parallel || !l.tolerant {
+		return -1, nil
+	}
+	if st.flow == nil {
+		return max(l.count, int(l.percentage*float64(f.Total)/100)), nil
+	}
+	var err error
+	if st.flow.count != nil {
+		if l.count, err = m.limit(st, st.flow.count, "ToleratedFailureCountPath"); err != nil {
+			return 0, err
+		}
+	}
+	if st.flow.percentage != nil {
+		n, err := m.limit(st, st.flow.percentage, "ToleratedFailurePercentagePath")
+		if err != nil {
+			return 0, err
+		}
+		l.percentage = float64(n)
+	}
+	return max(l.count, int(l.percentage*float64(f.Total)/100)), nil
+}
