@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/avalhq/aval/internal/action/controller"
 	"github.com/avalhq/aval/internal/action/controlpoint"
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/expr"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/schemas"
 	"github.com/avalhq/aval/workflows"
 )
 
@@ -28,12 +32,26 @@ func shippedRules(points ...*controlpoint.Point) (machine.Rules, error) {
 	if err != nil {
 		return machine.Rules{}, err
 	}
-	return workflowRules(registry), nil
+	catalog, err := message.NewCatalog(schemas.FS())
+	if err != nil {
+		return machine.Rules{}, err
+	}
+	return workflowRules(registry, catalog), nil
 }
 
 // workflowRules are what the definitions of an installation are held to.
-func workflowRules(registry *step.Registry) machine.Rules {
-	return machine.Rules{Actions: registry.Effect, Names: registry.Names(), Parks: registry.Parks, Undo: registry.Undo}
+func workflowRules(registry *step.Registry, catalog *message.Catalog) machine.Rules {
+	return machine.Rules{Actions: registry.Effect, Names: registry.Names(), Parks: registry.Parks, Undo: registry.Undo, Message: func(name string) *expr.Type {
+		schema, err := catalog.Schema(name)
+		if err != nil {
+			return nil
+		}
+		body, err := expr.Schema("message.body", schema)
+		if err != nil {
+			return nil // the catalog took it as a schema, so that cannot be
+		}
+		return controller.MessageType(body)
+	}}
 }
 
 type workflowList struct{}

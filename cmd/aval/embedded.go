@@ -268,7 +268,7 @@ func (p *platform) openEngine(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.library = workflow.New(p.store, workflowRules(registry))
+	p.library = workflow.New(p.store, workflowRules(registry, p.catalog))
 	if err := p.loadWorkflows(ctx); err != nil {
 		return err
 	}

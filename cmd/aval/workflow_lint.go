@@ -11,6 +11,7 @@ import (
 
 type workflowLint struct {
 	Files  []string `arg:"" help:"The definitions, in YAML or JSON; a file's name without its ending is the workflow's. - reads the standard input."`
+	For    string   `help:"The message type that the workflow is for, where its file is not named after it." placeholder:"TYPE"`
 	Strict bool     `help:"Refuse what there are only warnings about, too."`
 
 	ControlPoints string `help:"The folder of control points whose actions the definitions may name." placeholder:"DIR"`
@@ -18,7 +19,7 @@ type workflowLint struct {
 
 // Help is shown by aval workflow lint --help.
 func (workflowLint) Help() string {
-	return `It reads definitions as Aval does at its start: the form, the names of states and actions, the expressions, that every state can be reached and led to an end, that what has an outside effect catches every error, and that no loop runs without a pause.
+	return `It reads definitions as Aval does at its start: the form, the names of states and actions, the expressions and whether they fit the message type's schema, that every state can be reached and led to an end, that what has an outside effect catches every error, and that no loop runs without a pause.
 
 What is found is printed a line each, in the order of the files, as FILE:LINE:COLUMN: text, so that editors can go there; warnings say so. The exit code is 0 when all can be used, and 2 when one cannot. The platform starts with workflows that have warnings, and writes them to its log.
 
@@ -53,6 +54,9 @@ func (c *workflowLint) Run(s *screen) error {
 			return err
 		}
 		one := linted{File: file, Name: workflowName(file), Findings: machine.Findings{}}
+		if c.For != "" {
+			one.Name = c.For
+		}
 		d, found := machine.Review(one.Name, source, rules)
 		if d != nil {
 			one.Hash, one.States = d.Hash, len(d.States)

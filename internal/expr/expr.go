@@ -14,7 +14,8 @@
 //
 // Beside CEL's standard functions there are dec, and of its string extension lowerAscii, split, join and substring.
 //
-// It does not check the fields of variables: they are dyn, and an absent field is an error of the evaluation.
+// What is compiled runs on values of any type: variables are dyn there, and an absent field is an error of the evaluation. Where
+// types are known before (a JSON Schema tells them), a Checker finds such faults without running anything.
 package expr
 
 import (
@@ -54,7 +55,7 @@ type Env struct{ env *cel.Env }
 
 // NewEnv makes an environment of the top-level variables, all of dynamic type.
 func NewEnv(vars ...string) (*Env, error) {
-	options, err := language()
+	options, err := language(equality)
 	if err != nil {
 		return nil, fmt.Errorf("the expression language is inconsistent: %w", err)
 	}
@@ -109,9 +110,7 @@ func firstIssue(issues *cel.Issues) error {
 	if issues.Err() == nil {
 		return nil
 	}
-	first := issues.Errors()[0]
-	// CEL counts columns from 0. The operators that rewrite renamed get their own names back.
-	return &Error{Line: max(first.Location.Line(), 1), Column: first.Location.Column() + 1, Message: restored(first.Message)}
+	return issue(issues.Errors()[0])
 }
 
 // Source is the text that was compiled.

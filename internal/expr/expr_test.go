@@ -137,11 +137,11 @@ func TestNoFloat(t *testing.T) {
 func TestCompileErrorsHaveAPlace(t *testing.T) {
 	for src, want := range map[string]string{
 		"m.a &&\n  n.b":           "2:3: undeclared reference to 'n'",
-		"1 == \"a\"":              "1:3: found no matching overload for '_==_' applied to '(int, string)'",
-		"5 == dec(\"5\")":         "1:3: found no matching overload for '_==_' applied to '(int, dec)'",
+		"1 == \"a\"":              "1:3: == does not take int and string",
+		"5 == dec(\"5\")":         "1:3: == does not take int and dec; make a decimal of the whole number too: dec(…)",
 		"m.a +":                   "1:6: Syntax error",
 		"\n\n 1.5":                "3:2: a number with a fraction",
-		"dec(\"1\") / dec(\"2\")": "1:10: found no matching overload for '_/_'",
+		"dec(\"1\") / dec(\"2\")": "1:10: / does not take dec and dec",
 	} {
 		_, err := expr.Compile(src, "m")
 		var at *expr.Error

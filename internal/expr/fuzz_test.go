@@ -43,3 +43,25 @@ func FuzzExpression(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCheck: whatever the expression and the schema, the checker comes to an end, and every fault has a place.
+func FuzzCheck(f *testing.F) {
+	f.Add(`m.body.amount < m.body.lines[0].price || "x" in m.body`, []byte(order))
+	f.Add(`m.body.all(x, m.body[x] == m.body.left.left.left)`, []byte(`{"type": "object", "properties": {"left": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"$ref": "#/$defs/a"}}}`))
+	f.Fuzz(func(t *testing.T, src string, schema []byte) {
+		body, err := expr.Schema("m.body", schema)
+		if err != nil {
+			return
+		}
+		c, err := expr.NewChecker(map[string]*expr.Type{"m": expr.Object("m", map[string]*expr.Type{"body": body}, false)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := c.Check(src)
+		for _, fault := range append(found.Faults, found.Warnings...) {
+			if fault.Line < 1 || fault.Column < 1 {
+				t.Fatalf("a fault has no place: %+v", fault)
+			}
+		}
+	})
+}

@@ -26,8 +26,8 @@ const (
 	opOrdered   = "@ordered"
 )
 
-// language is CEL's standard library without doubles and with dec.
-func language() ([]cel.EnvOption, error) {
+// language is CEL's standard library without doubles and with dec; equalities declares equality and membership.
+func language(equalities func(name, renamed string) (*decls.FunctionDecl, error)) ([]cel.EnvOption, error) {
 	options := []cel.EnvOption{
 		cel.CustomTypeAdapter(adapter{}),
 		cel.ParserExpressionSizeLimit(maxSource),
@@ -56,7 +56,7 @@ func language() ([]cel.EnvOption, error) {
 		replaced = append(replaced, &env.Function{Name: name})
 	}
 	for name, renamed := range renames() {
-		fn, err := equality(name, renamed)
+		fn, err := equalities(name, renamed)
 		if err != nil {
 			return nil, err
 		}
@@ -123,6 +123,11 @@ func equality(name, renamed string) (*decls.FunctionDecl, error) {
 		options = append(options, decls.Overload(o.ID(), o.ArgTypes(), o.ResultType()))
 	}
 	return decls.NewFunction(renamed, options...)
+}
+
+// anything is an operator of equality that takes values of all types: a Checker tells itself which compare.
+func anything(_, renamed string) (*decls.FunctionDecl, error) {
+	return decls.NewFunction(renamed, decls.Overload(renamed+"_dyn", []*types.Type{types.DynType, types.DynType}, types.BoolType))
 }
 
 func standard(name string) *decls.FunctionDecl {

@@ -1,10 +1,7 @@
 package expr
 
 import (
-	"strings"
-
 	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -39,11 +36,4 @@ func rewrite(tree *ast.AST) error {
 		return fault
 	}
 	return nil
-}
-
-// restored gives an error message the operators' own names back, and leaves out the parser's list of everything that it knows.
-func restored(message string) string {
-	message, _, _ = strings.Cut(message, " expecting {")
-	return strings.NewReplacer(opEquals, operators.Equals, opNotEquals, operators.NotEquals, opIn, operators.In,
-		"mismatched input '<EOF>'", "the expression ends too early").Replace(message)
 }

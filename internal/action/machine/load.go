@@ -32,6 +32,10 @@ type Rules struct {
 	Names   []string                   // of the actions, to say which was meant
 	Parks   func(action string) bool   // tells of an action without an effect that it can hold a message up; nil: none does
 	Undo    func(action string) string // names the action that takes back what one has done, where a workflow has to have it; nil: none
+
+	// Message is what is known of the messages of a type, which the definition of that name is for; nil: there is no such type. Nil
+	// as a whole: expressions are not checked against it.
+	Message func(name string) *expr.Type
 }
 
 // Review reads a definition as Load does and looks further, at what an installation asks of its own workflows: that a message
@@ -48,7 +52,7 @@ func read(name string, source []byte, rules Rules, check func(*loader)) (*Defini
 	if fault != nil {
 		return nil, Findings{*fault}
 	}
-	l := &loader{def: d, doc: doc, rules: rules, states: d.States, names: map[string]*State{}, origin: map[*State]origin{}}
+	l := &loader{def: d, doc: doc, rules: rules, states: d.States, names: map[string]*State{}, origin: map[*State]origin{}, nodes: map[*template]*yaml.Node{}}
 	l.definition(doc)
 	if doc.Kind == yaml.MappingNode {
 		check(l)
@@ -73,7 +77,8 @@ type loader struct {
 	states map[string]*State // of the workflow or branch that is read
 	names  map[string]*State // all states
 	origin map[*State]origin
-	forked int // how many Parallels and Maps deep
+	nodes  map[*template]*yaml.Node // of expressions
+	forked int                      // how many Parallels and Maps deep
 }
 
 // origin is where a state stands in the source.

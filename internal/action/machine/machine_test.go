@@ -301,7 +301,16 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("QueryLanguage: CEL\n" + retrying))
 	f.Add([]byte(`{"QueryLanguage":"CEL","StartAt":"A","States":{"A":{"Type":"Wait","Seconds":1,"End":true}}}`))
 	f.Fuzz(func(t *testing.T, source []byte) {
-		d, err := Load("fuzz.v1", source, actions)
+		reviewed, found := Review("test.v1", source, trial())
+		for _, one := range found {
+			if one.Line < 1 || one.Column < 1 {
+				t.Fatalf("a finding has no place: %+v", one)
+			}
+		}
+		d, err := Load("fuzz.v1", source, trial().Actions)
+		if reviewed != nil && err != nil {
+			t.Fatalf("Review takes what Load does not: %v", err)
+		}
 		if err != nil {
 			return
 		}

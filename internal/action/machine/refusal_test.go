@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/avalhq/aval/internal/expr"
 )
 
 // TestRefusals: each archive holds definitions, and after each what is found in it, with its place, all of it in order. What the
@@ -53,6 +55,15 @@ func trial() Rules {
 		},
 		Names: []string{"effect", "pure", "park"},
 		Parks: func(name string) bool { return name == "park" },
+		Message: func(string) *expr.Type {
+			body, err := expr.Schema("message.body", []byte(`{"type": "object", "additionalProperties": false, "properties": {
+				"amount": {"type": "string", "format": "amount"}, "fee": {"type": "string", "format": "amount"},
+				"to": {"type": "string"}, "currency": {"type": "string", "enum": ["EURT", "USDT"]}}}`))
+			if err != nil {
+				panic(err)
+			}
+			return expr.Object("message", map[string]*expr.Type{"expires": expr.Int(), "body": body}, false)
+		},
 	}
 }
 

@@ -13,6 +13,7 @@ func (l *loader) review() {
 	if whole {
 		l.reviewUndo()
 	}
+	l.reviewTypes()
 }
 
 // reviewStates looks at the states of the workflow or of a branch; at the ways through them only when they are whole.

@@ -46,18 +46,13 @@ func (l *loader) expression(n *yaml.Node) *template {
 	var fault *expr.Error
 	switch {
 	case errors.As(err, &fault):
-		l.fault(n, source, fault)
+		l.note(n, source, fault, false)
 	case err != nil:
 		l.mistake(n, "%v", err)
 	}
-	return &template{program: program, source: source}
-}
-
-// fault notes what is wrong within an expression, at its place in the definition's source.
-func (l *loader) fault(n *yaml.Node, source string, fault *expr.Error) {
-	at := strings.Index(n.Value, source) + offset(source, fault.Line, fault.Column)
-	line, column := locate(l.def.Source, n, at)
-	l.found = append(l.found, Finding{Line: line, Column: column, Text: "in an expression: " + fault.Message})
+	t := &template{program: program, source: source}
+	l.nodes[t] = n
+	return t
 }
 
 // scope is what the evaluations of one state see; values are decoded when an expression that looks at them comes first.
