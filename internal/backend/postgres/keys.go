@@ -174,7 +174,7 @@ func (k *Keys) reconcile(ctx context.Context, tx pgx.Tx, id string, chainNonce i
 	if row.Known && row.Status != key.Quarantined {
 		return row, nil, nil
 	}
-	_, err = tx.Exec(ctx, `UPDATE keys SET known = true, nonce = greatest(nonce, seen), reason = '',
+	_, err = tx.Exec(ctx, `UPDATE keys SET settled = CASE WHEN known THEN settled ELSE greatest(nonce, seen) END, known = true, nonce = greatest(nonce, seen), reason = '',
 		holder = CASE WHEN status = 'quarantined' THEN '' ELSE holder END, status = CASE WHEN status = 'quarantined' THEN 'free' ELSE status END WHERE id = $1`, id)
 	return row, nil, err
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/reference/referencetest"
+	"github.com/avalhq/aval/internal/transaction/transactiontest"
 	"github.com/avalhq/aval/internal/wallet/wallettest"
 )
 
@@ -225,4 +226,14 @@ func TestCalls(t *testing.T) {
 
 func callsIn(t *testing.T, s *storage) controlpointtest.Subject {
 	return controlpointtest.Subject{Journal: postgres.NewCalls(s.open(t)), Faults: s.faults, Reopen: func(t *testing.T) controlpointtest.Subject { return callsIn(t, s) }}
+}
+
+func TestTransactions(t *testing.T) {
+	transactiontest.Run(t, func(t testing.TB) transactiontest.Harness {
+		s := newStorage(t)
+		return transactiontest.Harness{Faults: s.faults, Open: func(t testing.TB) transactiontest.Ports {
+			db := s.open(t)
+			return transactiontest.Ports{Keys: postgres.NewKeys(db), Decisions: postgres.NewDecisions(db), Store: postgres.NewTransactions(db)}
+		}}
+	})
 }
