@@ -136,7 +136,11 @@ func options(t *testing.T, journal controlpoint.Journal) controlpoint.Options {
 }
 
 func (s *subject) run(resumed bool, arguments string) step.Outcome {
-	return s.action.Run(s.t.Context(), []step.Task{{Record: &s.rec, State: "Hold", Arguments: json.RawMessage(arguments), Resumed: resumed}})[0]
+	return s.action.Run(s.t.Context(), []step.Task{s.task(resumed, arguments)})[0]
+}
+
+func (s *subject) task(resumed bool, arguments string) step.Task {
+	return step.Task{Record: &s.rec, State: "Hold", Arguments: json.RawMessage(arguments), Resumed: resumed}
 }
 
 func code(o step.Outcome) string {
