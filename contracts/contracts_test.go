@@ -23,7 +23,7 @@ func TestTokensMoveThroughTheChainPort(t *testing.T) {
 	c, err := devchain.Start(t.Context(), devchain.Config{BlockTime: 10 * time.Millisecond})
 	must(t, err)
 	defer c.Close()
-	network, err := evm.Dial(t.Context(), evm.Config{URL: c.WebSocketURL(), ChainID: c.ChainID()})
+	network, err := evm.Dial(t.Context(), evm.Config{URLs: []string{c.WebSocketURL()}, ChainID: c.ChainID()})
 	must(t, err)
 	defer network.Close()
 	key, err := crypto.GenerateKey()

@@ -153,14 +153,14 @@ func (p *platform) openListener(context.Context) (err error) {
 }
 
 func (p *platform) openChain(ctx context.Context) (err error) {
-	url := string(p.config.Chain.URL)
-	if url == "" {
+	c, urls := p.config.Chain, p.config.Chain.URL.Strings()
+	if len(urls) == 0 {
 		if err := p.openDevChain(ctx); err != nil {
 			return err
 		}
-		url = p.dev.URL()
+		urls = []string{p.dev.URL()}
 	}
-	fees := p.config.Chain.Fees
+	fees := c.Fees
 	minTip, err := fees.MinTip.Wei()
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 		return err
 	}
 	p.network, err = evm.Dial(ctx, evm.Config{
-		URL: url, ChainID: p.config.Chain.ID, GasMargin: fees.GasMargin,
+		URLs: urls, ChainID: c.ID, Quorum: c.Quorum, MaxLag: c.MaxLag, Timeout: c.Timeout, Observe: p.metrics.EndpointCall, GasMargin: fees.GasMargin,
 		Poll: p.heads(), FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip, Errors: declared,
 	})
 	if err != nil {
@@ -367,6 +367,9 @@ func (p *platform) Run(ctx context.Context) error {
 
 func (p *platform) gauge(ctx context.Context) {
 	p.metrics.InFlight(p.control.InHand())
+	for _, e := range p.network.Health() {
+		p.metrics.Endpoint(e.Endpoint, e.Up, e.Lag)
+	}
 	if depth, err := p.feeder.Depth(ctx); err == nil {
 		p.metrics.Feeder(depth.Due, depth.Oldest, time.Now())
 	}
@@ -460,5 +463,10 @@ func (p *platform) health() *health.Checks {
 		return err
 	})
 	checks.Note("control points", p.breakerNote)
+	if len(p.config.Chain.URL) > 1 {
+		for i, e := range p.network.Health() {
+			checks.Note("chain endpoint "+e.Endpoint, func() string { return p.network.Health()[i].Wrong() })
+		}
+	}
 	return checks
 }

@@ -34,5 +34,5 @@ func (p *platform) heads() time.Duration {
 	if p.dev != nil {
 		return p.poll()
 	}
-	return time.Second
+	return p.config.Chain.Poll
 }

@@ -7,7 +7,6 @@ package config
 
 import (
 	_ "embed"
-	"net/url"
 	"time"
 )
 
@@ -94,12 +93,26 @@ type Messages struct {
 
 // Chain configures the connection to the chain, or the development chain.
 type Chain struct {
-	// The JSON-RPC endpoint of a node: http, https, ws or wss, or the path of an IPC socket. Empty: a development chain
-	// inside this process. What follows the host is kept out of logs, as it often holds an access key.
-	URL Endpoint `yaml:"url"`
+	// The JSON-RPC endpoint of a node, or a list of several nodes of the same chain, the preferred first: http, https, ws or
+	// wss, or the path of an IPC socket. Empty: a development chain inside this process. What follows the host is kept out
+	// of logs, as it often holds an access key.
+	URL Endpoints `yaml:"url"`
 
 	// The chain's id as in EIP-155. The node has to report the same one. A data folder belongs to one chain for good.
 	ID uint64 `yaml:"id"`
+
+	// How many of the nodes have to agree on which transactions are mined and how many an address has sent. With 1, one
+	// node that errs or lies is believed.
+	Quorum int `yaml:"quorum"`
+
+	// How many blocks a node may be away from the others and still be asked.
+	MaxLag uint64 `yaml:"max_lag"`
+
+	// How often each node is asked for its newest block. Over ws, wss and IPC it tells by itself, and this is the net under it.
+	Poll time.Duration `yaml:"poll"`
+
+	// How long a node may take to answer.
+	Timeout time.Duration `yaml:"timeout"`
 
 	// When a transaction counts as confirmed: the number of blocks from its own to the head, both included.
 	Confirmations uint64 `yaml:"confirmations"`
@@ -220,7 +233,7 @@ func Default() Config {
 		Auth:     Auth{Subject: "sub", Audience: "aval", DevIssuer: true},
 		Messages: Messages{IDExpiry: 24 * time.Hour},
 		Chain: Chain{
-			ID: 1337, Confirmations: 2,
+			ID: 1337, Quorum: 1, MaxLag: 3, Poll: time.Second, Timeout: 10 * time.Second, Confirmations: 2,
 			Fees: Fees{Kind: "auto", Blocks: 20, Headroom: 1, GasMargin: 20, Default: FeeType{Percentile: 50, Patience: 5}, Types: map[string]FeeType{}},
 			Dev:  DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
 		},
@@ -229,25 +242,6 @@ func Default() Config {
 		Telemetry:  Telemetry{LogLevel: "info"},
 	}
 }
-
-// Endpoint is a URL or path whose part after the host may hold an access key. Converted to a string it is the whole;
-// printed, logged or marshalled it ends after the host.
-type Endpoint string
-
-// String is the endpoint as it may be shown.
-func (e Endpoint) String() string {
-	u, err := url.Parse(string(e))
-	switch {
-	case err != nil:
-		return "(not a URL)"
-	case u.Host == "" && u.Scheme == "":
-		return string(e) // a path, or empty
-	}
-	return u.Scheme + "://" + u.Host
-}
-
-// MarshalText keeps what String leaves out of JSON and YAML as well.
-func (e Endpoint) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
 //go:generate go test -run TestExampleIsTheStruct -update .
 

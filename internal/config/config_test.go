@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,7 +101,13 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 		"messages.id_expiry":                       func(c *config.Config) { c.Messages.IDExpiry = 0 },
 		"chain.id is 0":                            func(c *config.Config) { c.Chain.ID = 0 },
 		"chain.confirmations is 0":                 func(c *config.Config) { c.Chain.Confirmations = 0 },
-		"chain.url is not a URL":                   func(c *config.Config) { c.Chain.URL = "ftp://node/secret-access-key" },
+		"chain.url is not a URL":                   func(c *config.Config) { c.Chain.URL = config.Endpoints{"ftp://node/secret-access-key"} },
+		"chain.url[1] is there twice":              func(c *config.Config) { c.Chain.URL = config.Endpoints{"/a.ipc", "/a.ipc"} },
+		"chain.url[0] is empty":                    func(c *config.Config) { c.Chain.URL = config.Endpoints{"", "/a.ipc"} },
+		"chain.quorum is 2 and":                    func(c *config.Config) { c.Chain.Quorum = 2 },
+		"chain.max_lag is 0":                       func(c *config.Config) { c.Chain.MaxLag = 0 },
+		"chain.poll is 0s":                         func(c *config.Config) { c.Chain.Poll = 0 },
+		"chain.timeout is 1ms":                     func(c *config.Config) { c.Chain.Timeout = time.Millisecond },
 		"chain.fees.kind is \"fast\"":              func(c *config.Config) { c.Chain.Fees.Kind = "fast" },
 		"chain.fees.headroom is 9":                 func(c *config.Config) { c.Chain.Fees.Headroom = 9 },
 		"chain.fees.blocks is 0":                   func(c *config.Config) { c.Chain.Fees.Blocks = 0 },
@@ -165,7 +172,7 @@ func TestValidateTellsAllAtOnce(t *testing.T) {
 
 func TestEndpointHidesItsAccessKey(t *testing.T) {
 	c := config.Default()
-	c.Chain.URL = "https://user:word@node.example/v3/secret-access-key?token=x"
+	c.Chain.URL = config.Endpoints{"https://user:word@node.example/v3/secret-access-key?token=x"}
 	encoded, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
@@ -226,5 +233,26 @@ func TestFeesOfAMessageType(t *testing.T) {
 		if _, err := config.Parse("aval.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v", text, err)
 		}
+	}
+}
+
+func TestOneEndpointOrAList(t *testing.T) {
+	for text, want := range map[string]config.Endpoints{
+		`chain: {url: "http://one"}`:                             {"http://one"},
+		"chain:\n  url:\n    - http://one\n    - ws://two/key\n": {"http://one", "ws://two/key"},
+		`chain: {url: ""}`:                                       nil,
+		`chain: {url: []}`:                                       {},
+	} {
+		c, err := config.Parse("aval.yaml", []byte(text))
+		if err != nil || !slices.Equal(c.Chain.URL, want) {
+			t.Errorf("%s gives %v, %v", text, c.Chain.URL, err)
+		}
+	}
+	if _, err := config.Parse("aval.yaml", []byte("chain: {url: {one: two}}")); problem.From(err).Code != "config-malformed" {
+		t.Errorf("a mapping gives %v", err)
+	}
+	c := config.Default()
+	if err := c.Set("chain.url", "http://one/key"); err != nil || len(c.Chain.URL) != 1 || c.Chain.URL.String() != "http://one" {
+		t.Errorf("set by hand it is %v, %v", c.Chain.URL, err)
 	}
 }

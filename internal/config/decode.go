@@ -86,6 +86,9 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 	if into.Kind() == reflect.Map {
 		return checkMap(node, into.Elem(), path)
 	}
+	if into.Kind() == reflect.Slice && node.Kind == yaml.SequenceNode {
+		return checkList(node, into.Elem(), path)
+	}
 	if into.Kind() != reflect.Struct {
 		if node.Kind != yaml.ScalarNode {
 			return fmt.Errorf("line %d: %s takes one value", node.Line, path)
@@ -105,6 +108,16 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 			return fmt.Errorf("line %d: %s has no value; write one or remove the line", key.Line, join(path, key.Value))
 		}
 		if err := check(value, field.Type, join(path, key.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkList is check for a list.
+func checkList(node *yaml.Node, into reflect.Type, path string) error {
+	for i, element := range node.Content {
+		if err := check(element, into, fmt.Sprintf("%s[%d]", path, i)); err != nil {
 			return err
 		}
 	}

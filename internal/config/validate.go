@@ -78,10 +78,18 @@ func (v *violations) chain(c Chain) {
 	v.that(c.ID >= 1, "chain.id is 0: a transaction signed for it could be replayed on any chain (A10); set the chain's EIP-155 id")
 	v.that(c.Confirmations >= 1, "chain.confirmations is 0: a transaction would count as confirmed before it is in a block; set 1 or more")
 	v.fees(c.Fees)
-	if c.URL != "" {
-		if strings.Contains(string(c.URL), "://") {
-			v.link("chain.url", string(c.URL), "http", "https", "ws", "wss")
+	v.that(c.Quorum >= 1 && c.Quorum <= max(1, len(c.URL)), "chain.quorum is %d and chain.url has %d nodes: set 1, or name as many nodes as have to agree", c.Quorum, len(c.URL))
+	v.that(c.MaxLag >= 1, "chain.max_lag is 0: nodes are a block apart all the time; set 1 or more, such as 3")
+	v.that(c.Poll >= 10*time.Millisecond, "chain.poll is %s: set 10ms or more, such as 1s", c.Poll)
+	v.that(c.Timeout >= 100*time.Millisecond, "chain.timeout is %s: set 100ms or more, such as 10s", c.Timeout)
+	for i, one := range c.URL {
+		v.that(one != "", "chain.url[%d] is empty: write an endpoint or remove the line", i)
+		v.that(slices.Index(c.URL, one) == i, "chain.url[%d] is there twice: a node cannot agree with itself; name each once", i)
+		if strings.Contains(string(one), "://") {
+			v.link("chain.url", string(one), "http", "https", "ws", "wss")
 		}
+	}
+	if len(c.URL) > 0 {
 		return
 	}
 	v.that(c.Dev.Port >= 0 && c.Dev.Port <= 65535, "chain.dev.port is %d: set a port, or 0 for a free one", c.Dev.Port)

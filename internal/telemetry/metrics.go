@@ -26,6 +26,9 @@ type Metrics struct {
 	rpc          *prometheus.HistogramVec
 	points       *prometheus.HistogramVec
 	breakers     *prometheus.GaugeVec
+	trips        *prometheus.HistogramVec
+	up           *prometheus.GaugeVec
+	lag          *prometheus.GaugeVec
 }
 
 // NewMetrics registers Aval's metrics, the Go runtime's and the process's in a registry of their own.
@@ -45,8 +48,11 @@ func NewMetrics() *Metrics {
 		rpc:          histogram("aval_chain_rpc_seconds", "Time of calls to the chain's node, by method and outcome.", fine, "method", "outcome"),
 		points:       histogram("aval_control_point_seconds", "Time of requests to other systems, by control point, target and outcome.", fine, "point", "target", "outcome"),
 		breakers:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aval_control_point_breaker", Help: "State of the circuit breaker of a control point's target: 0 closed, 1 half-open, 2 open."}, []string{"point", "target"}),
+		trips:        histogram("aval_endpoint_seconds", "Time of round trips to a node of the chain, by endpoint and outcome.", fine, "endpoint", "outcome"),
+		up:           prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aval_endpoint_up", Help: "1 while a node of the chain answers and is level with the others, otherwise 0."}, []string{"endpoint"}),
+		lag:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aval_endpoint_lag_blocks", Help: "How many blocks a node of the chain is away from the others."}, []string{"endpoint"}),
 	}
-	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc, m.points, m.breakers,
+	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc, m.points, m.breakers, m.trips, m.up, m.lag,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -135,6 +141,29 @@ func (m *Metrics) Breaker(point, target, state string) {
 	if m != nil {
 		m.breakers.WithLabelValues(point, target).Set(map[string]float64{"half-open": 1, "open": 2}[state])
 	}
+}
+
+// EndpointCall counts a round trip to a node; the outcome is "" when it was answered, otherwise what was wrong in a few words.
+func (m *Metrics) EndpointCall(endpoint, outcome string, took time.Duration) {
+	if outcome == "" {
+		outcome = "ok"
+	}
+	if m != nil {
+		m.trips.WithLabelValues(endpoint, outcome).Observe(took.Seconds())
+	}
+}
+
+// Endpoint sets whether a node may be asked, and how far it is from the others.
+func (m *Metrics) Endpoint(endpoint string, up bool, lag uint64) {
+	if m == nil {
+		return
+	}
+	well := 0.0
+	if up {
+		well = 1
+	}
+	m.up.WithLabelValues(endpoint).Set(well)
+	m.lag.WithLabelValues(endpoint).Set(float64(lag))
 }
 
 func gauge(name, help string) prometheus.Gauge {

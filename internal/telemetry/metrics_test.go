@@ -26,6 +26,9 @@ func record(m *telemetry.Metrics) {
 	m.ReferenceLag(time.Second)
 	m.Request("GET", "/v1/messages/{id}", 404, time.Millisecond)
 	m.RPC("eth_getBalance", "ok", time.Millisecond)
+	m.EndpointCall("https://node.example", "", time.Millisecond)
+	m.EndpointCall("https://node.example", "limited", time.Millisecond)
+	m.Endpoint("https://node.example", true, 2)
 }
 
 func scrape(m *telemetry.Metrics) string {
@@ -49,6 +52,10 @@ func TestMetricsAreServed(t *testing.T) {
 		`aval_reference_lag_seconds 1`,
 		`aval_http_request_seconds_count{method="GET",route="/v1/messages/{id}",status="404"} 1`,
 		`aval_chain_rpc_seconds_count{method="eth_getBalance",outcome="ok"} 1`,
+		`aval_endpoint_seconds_count{endpoint="https://node.example",outcome="ok"} 1`,
+		`aval_endpoint_seconds_count{endpoint="https://node.example",outcome="limited"} 1`,
+		`aval_endpoint_up{endpoint="https://node.example"} 1`,
+		`aval_endpoint_lag_blocks{endpoint="https://node.example"} 2`,
 		`go_goroutines`,
 		`process_`,
 	} {

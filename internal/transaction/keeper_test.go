@@ -40,7 +40,7 @@ func newRoom(t *testing.T, options transaction.Options) *room {
 	r.chain, err = devchain.Start(t.Context(), devchain.Config{BlockTime: 20 * time.Millisecond})
 	check(t, err)
 	t.Cleanup(func() { check(t, r.chain.Close()) })
-	r.network, err = evm.Dial(t.Context(), evm.Config{URL: r.chain.URL(), Poll: 10 * time.Millisecond, FeeAge: time.Nanosecond})
+	r.network, err = evm.Dial(t.Context(), evm.Config{URLs: []string{r.chain.URL()}, Poll: 10 * time.Millisecond, FeeAge: time.Nanosecond})
 	check(t, err)
 	t.Cleanup(r.network.Close)
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "aval.db"), sqlite.Options{Faults: options.Faults})

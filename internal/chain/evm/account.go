@@ -28,22 +28,36 @@ func (n *Network) Genesis(ctx context.Context) (string, error) {
 	return block.Hash.Hex(), err
 }
 
-// Account reads an address's balance and nonces in one round trip.
+// Account reads an address's balance and nonces in one round trip. Of several nodes' answers the cautious one counts: what all
+// of them have mined, what any of them has waiting, and the least coin.
 func (n *Network) Account(ctx context.Context, address string) (chain.Account, error) {
 	account, err := parseAddress(address)
 	if err != nil {
 		return chain.Account{}, err
 	}
+	seen, err := several(ctx, n, func(ctx context.Context, e *endpoint) (chain.Account, error) { return e.account(ctx, account) })
+	if err != nil {
+		return chain.Account{}, err
+	}
+	cautious := seen[0]
+	for _, other := range seen[1:] {
+		cautious.Nonce, cautious.Pending = min(cautious.Nonce, other.Nonce), max(cautious.Pending, other.Pending)
+		if other.Balance.Cmp(cautious.Balance) < 0 {
+			cautious.Balance = other.Balance
+		}
+	}
+	return cautious, nil
+}
+
+func (e *endpoint) account(ctx context.Context, account common.Address) (chain.Account, error) {
 	var balance hexutil.Big
 	var nonce, pending hexutil.Uint64
-	if err := n.read(ctx, []rpc.BatchElem{
+	err := e.read(ctx, []rpc.BatchElem{
 		request(&balance, "eth_getBalance", account, "latest"),
 		request(&nonce, "eth_getTransactionCount", account, "latest"),
 		request(&pending, "eth_getTransactionCount", account, "pending"),
-	}); err != nil {
-		return chain.Account{}, err
-	}
-	return chain.Account{Balance: balance.ToInt(), Nonce: uint64(nonce), Pending: uint64(pending)}, nil
+	})
+	return chain.Account{Balance: balance.ToInt(), Nonce: uint64(nonce), Pending: uint64(pending)}, err
 }
 
 // Token reads an ERC-20 balance; token-unknown when no contract answers at the address.

@@ -20,7 +20,7 @@ func BenchmarkTransfers(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	network, err := evm.Dial(b.Context(), evm.Config{URL: c.URL(), ChainID: c.ChainID()})
+	network, err := evm.Dial(b.Context(), evm.Config{URLs: []string{c.URL()}, ChainID: c.ChainID()})
 	if err != nil {
 		b.Fatal(err)
 	}

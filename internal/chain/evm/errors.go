@@ -3,7 +3,6 @@ package evm
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -144,25 +143,15 @@ func crowded(c class) string {
 	}
 }
 
-// unanswered is the problem for a question that the node could not answer.
-func (n *Network) unanswered(what string, err error) error {
-	return caused(err, problem.Unavailable, "chain-unreachable", "the node at %s could not answer %s: try again; if it stays so, look at the node (it says: %s)", n.endpoint, what, shortened(err.Error()))
+// unanswered is the problem for a question that a node could not answer. One that was never reached has its problem already.
+func unanswered(name, what string, err error) error {
+	if known := new(problem.Error); errors.As(err, &known) {
+		return err
+	}
+	return caused(err, problem.Unavailable, "chain-unreachable", "the node at %s could not answer %s: try again; if it stays so, look at the node (it says: %s)", name, what, shortened(err.Error()))
 }
 
-// unreachable is the problem for a node that did not answer at all. The cause is freed of the URL, which may hold credentials.
-func (n *Network) unreachable(err error) error {
-	var request *url.Error
-	if errors.As(err, &request) {
-		err = request.Err
-	}
-	said := shortened(err.Error())
-	var status rpc.HTTPError
-	if errors.As(err, &status) { // its body can be anything
-		said = status.Status
-		err = errors.New(said)
-	}
-	return caused(err, problem.Unavailable, "chain-unreachable", "the node at %s cannot be reached: start it, or correct the chain's endpoint in the configuration (%s)", n.endpoint, said)
-}
+func (n *Network) unanswered(what string, err error) error { return unanswered(n.names(), what, err) }
 
 func caused(cause error, kind problem.Kind, code, format string, args ...any) error {
 	p := problem.New(kind, code, format, args...)

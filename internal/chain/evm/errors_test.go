@@ -88,7 +88,7 @@ func TestWordsGoBeforeCodes(t *testing.T) {
 }
 
 func TestEveryClassIsAProblemWithASentence(t *testing.T) {
-	n, err := Open(Config{URL: "http://127.0.0.1:1", ChainID: 1})
+	n, err := Open(Config{URLs: []string{"http://127.0.0.1:1"}, ChainID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,14 @@
 // Package evm is the chain port for Ethereum and the chains that speak its JSON-RPC.
 //
-// A Network is a node: HTTP, WebSocket or IPC. Every batch is one JSON-RPC round trip, two where the first raises a question
-// (Status, and Send when the node says that a nonce was used). The first contact, and the first after a failure, checks that
-// the node serves the expected chain. Endpoints can hold credentials: errors name scheme and host alone.
+// A Network is one node or several of the same chain, each over HTTP, WebSocket or IPC. Every batch is one JSON-RPC round trip,
+// two where the first raises a question (Status, and Send when an answer leaves it open whether the node has a transaction). The
+// first contact with a node, and the first after a failure, checks that it serves the expected chain, by id and first block.
+// Endpoints can hold credentials: errors name scheme and host alone.
+//
+// With several nodes, reads go to the first in order that is well: it answers, is not asked too often, and is level with the
+// others; what one cannot answer the next is asked. What decides about money is read from a Quorum: a transaction is mined when
+// all of them say so, as deep as the least of them says. Transactions are sent to all. Nobody waits for a slow node longer
+// than Timeout, nor at all where another has answered.
 //
 // A Codec is the format of transactions: EIP-1559, or type 0 on chains without base fee, always with a chain id, low-s
 // signatures. It needs no node.
@@ -14,29 +20,38 @@ import (
 	"context"
 	"fmt"
 	"math/big"
-	"net/http"
-	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/accounts/abi"
-	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// Config says which node serves the chain and how fees are chosen.
+// Config says which nodes serve the chain and how fees are chosen.
 type Config struct {
-	// URL is the node's endpoint: http, https, ws or wss, or the path of an IPC socket. It may hold credentials.
-	URL string
+	// URLs are the nodes' endpoints, the preferred first: http, https, ws or wss, or the path of an IPC socket. They may hold
+	// credentials.
+	URLs []string
+	// Quorum is how many nodes have to agree on what is mined and on how many transactions an address has sent; 0 means 1.
+	Quorum int
+	// MaxLag is how many blocks a node may be behind the others and still be asked; 0 means 3.
+	MaxLag uint64
+	// Observe is told of each round trip: with which node, how it went ("" when it was answered, otherwise what was wrong in
+	// one of a few words) and how long it took. It may be nil, and is called concurrently.
+	Observe func(endpoint, outcome string, took time.Duration)
 	// ChainID is the EIP-155 chain id that the node must serve; 0 lets Dial take the node's.
 	ChainID uint64
 	// Timeout of one round trip; 0 means 10 s.
 	Timeout time.Duration
 	// MaxBatch is the most requests in a round trip; 0 means 500. Hosted nodes allow between 100 and 1000.
 	MaxBatch int
+	// MaxBytes is about the most bytes in a round trip; 0 means 500,000. geth takes 5 MB.
+	MaxBytes int
 	// FeeKind is how transactions are priced; "" means FeeAuto.
 	FeeKind FeeKind
 	// FeeBlocks is from how many of the newest blocks the tips are taken; 0 means 20.
@@ -59,6 +74,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Timeout = orDefault(c.Timeout, 10*time.Second)
 	c.MaxBatch = orDefault(c.MaxBatch, 500)
+	c.MaxBytes = orDefault(c.MaxBytes, 500_000)
+	c.Quorum = orDefault(c.Quorum, 1)
+	c.MaxLag = orDefault(c.MaxLag, 3)
 	c.FeeKind = orDefault(c.FeeKind, FeeAuto)
 	c.FeeBlocks = orDefault(c.FeeBlocks, 20)
 	c.Headroom = orDefault(c.Headroom, 1)
@@ -76,23 +94,24 @@ func orDefault[T comparable](value, otherwise T) T {
 	return value
 }
 
-// Network is a chain behind a node. It is safe for concurrent use.
+// Network is a chain behind one node or several. It is safe for concurrent use.
 type Network struct {
-	config   Config
-	endpoint string // what errors may show of the URL
-	codec    *Codec
-	contact  chan *contact // holds the one contact: taken while it is made
-	fees     fees
-	errors   vocabulary
+	config    Config
+	identity  *identity
+	endpoints []*endpoint // in the order of preference
+	codec     *Codec
+	fees      fees
+	errors    vocabulary
+
+	life     context.Context // ends with Close
+	end      context.CancelFunc
+	gate     sync.RWMutex   // held to begin something, and to end all
+	under    sync.WaitGroup // what goes on beside the calls
+	watching sync.Once
+	viewers  viewers
 }
 
 var _ chain.Network = (*Network)(nil)
-
-// contact is the connection and whether the node's chain id was checked since the last failure.
-type contact struct {
-	client  *rpc.Client
-	checked bool
-}
 
 // Open makes a Network without contact: the first call makes it. The chain id has to be given.
 func Open(config Config) (*Network, error) {
@@ -103,57 +122,79 @@ func Open(config Config) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.codec = NewCodec(config.ChainID)
+	n.begin()
 	return n, nil
 }
 
-// Dial makes a Network and contacts the node: chain-unreachable when it does not answer, chain-mismatch when it serves
-// another chain.
+// Dial makes a Network and contacts all its nodes, each for itself: chain-unreachable when none answers, chain-mismatch when
+// one serves another chain.
 func Dial(ctx context.Context, config Config) (*Network, error) {
 	n, err := newNetwork(config)
 	if err != nil {
 		return nil, err
 	}
-	if config.ChainID != 0 {
-		n.codec = NewCodec(config.ChainID)
-	}
-	if _, err := n.connect(ctx); err != nil {
+	if err := n.contact(ctx); err != nil {
 		n.Close()
 		return nil, err
 	}
+	n.begin()
 	return n, nil
 }
 
 func newNetwork(config Config) (*Network, error) {
-	endpoint, err := display(config.URL)
-	if err != nil {
+	n := &Network{config: config.withDefaults(), identity: &identity{alone: len(config.URLs) == 1}}
+	if config.ChainID != 0 {
+		n.identity.codec = NewCodec(config.ChainID)
+	}
+	var err error
+	if n.errors, err = newVocabulary(config.Errors); err != nil {
 		return nil, err
 	}
-	known, err := newVocabulary(config.Errors)
-	if err != nil {
-		return nil, err
+	if len(config.URLs) == 0 {
+		config.URLs = []string{""}
 	}
-	n := &Network{config: config.withDefaults(), endpoint: endpoint, contact: make(chan *contact, 1), errors: known}
-	n.contact <- &contact{}
+	if n.config.Quorum > len(config.URLs) {
+		return nil, problem.New(problem.Invalid, "config-invalid", "%d endpoints cannot give a quorum of %d: name more of them, or ask for less", len(config.URLs), n.config.Quorum)
+	}
+	seen := make(map[string]int)
+	for _, address := range config.URLs {
+		name, err := display(address)
+		if err != nil {
+			return nil, err
+		}
+		if seen[name]++; seen[name] > 1 { // two accounts with one provider
+			name = fmt.Sprintf("%s#%d", name, seen[name])
+		}
+		n.endpoints = append(n.endpoints, newEndpoint(&n.config, address, name, n.identity))
+	}
+	n.life, n.end = context.WithCancel(context.Background())
 	return n, nil
 }
 
-// display is the part of an endpoint that may be shown: user, path and query can hold credentials.
-func display(endpoint string) (string, error) {
-	if scheme, _, ok := strings.Cut(endpoint, "://"); ok {
-		parsed, err := url.Parse(endpoint)
-		switch {
-		case err != nil || parsed.Host == "": // err would show the whole URL
-			return "", problem.New(problem.Invalid, "config-invalid", "the chain's %s endpoint is no valid URL", scheme)
-		case scheme != "http" && scheme != "https" && scheme != "ws" && scheme != "wss":
-			return "", problem.New(problem.Invalid, "config-invalid", "the chain's endpoint begins with %q: http, https, ws, wss or the path of an IPC socket are known", scheme)
-		}
-		return scheme + "://" + parsed.Host, nil
+// contact makes the first contact with all nodes at once. One that does not answer is asked again later; one of another chain
+// is a mistake to be told now.
+func (n *Network) contact(ctx context.Context) error {
+	errs := make([]error, len(n.endpoints))
+	var all sync.WaitGroup
+	for i, e := range n.endpoints {
+		all.Go(func() { _, errs[i] = e.connect(ctx) })
 	}
-	if endpoint == "" {
-		return "", problem.New(problem.Invalid, "config-invalid", "the chain has no endpoint: give a URL (http, https, ws, wss) or the path of an IPC socket")
+	all.Wait()
+	if at := slices.IndexFunc(errs, isMismatch); at >= 0 {
+		return errs[at]
 	}
-	return endpoint, nil
+	if slices.Contains(errs, nil) {
+		return nil
+	}
+	return n.none(errs)
+}
+
+// begin starts what goes on beside the calls, when the chain is known.
+func (n *Network) begin() {
+	n.codec = n.identity.codec
+	if len(n.endpoints) > 1 {
+		n.watch()
+	}
 }
 
 // ID is the chain's CAIP-2 id.
@@ -162,115 +203,35 @@ func (n *Network) ID() string { return n.codec.ID() }
 // Codec is the format of this chain's transactions.
 func (n *Network) Codec() *Codec { return n.codec }
 
-// Close ends the connection.
+// Close ends the connections, and waits for what goes on beside the calls.
 func (n *Network) Close() {
-	c := <-n.contact
-	if c.client != nil {
-		c.client.Close()
+	n.gate.Lock()
+	n.end()
+	n.gate.Unlock()
+	for _, e := range n.endpoints {
+		e.close()
 	}
-	n.contact <- &contact{}
+	n.under.Wait()
 }
 
-// connect gives the connection, made and checked if need be.
-func (n *Network) connect(ctx context.Context) (*rpc.Client, error) {
-	if ctx.Err() != nil {
-		return nil, n.unreachable(ctx.Err())
+// spawn does something beside the calls, until Close; after it nothing, and it says so.
+func (n *Network) spawn(do func(life context.Context)) bool {
+	n.gate.RLock()
+	defer n.gate.RUnlock()
+	if n.life.Err() != nil {
+		return false
 	}
-	var c *contact
-	select {
-	case c = <-n.contact:
-	case <-ctx.Done():
-		return nil, n.unreachable(ctx.Err())
-	}
-	defer func() { n.contact <- c }()
-	ctx, cancel := context.WithTimeout(ctx, n.config.Timeout)
-	defer cancel()
-	if c.client == nil {
-		client, err := rpc.DialOptions(ctx, n.config.URL, rpc.WithHTTPClient(httpClient()))
-		if err != nil {
-			return nil, n.unreachable(err)
-		}
-		c.client = client
-	}
-	if c.checked {
-		return c.client, nil
-	}
-	if err := n.check(ctx, c.client); err != nil {
-		return nil, err
-	}
-	c.checked = true
-	return c.client, nil
+	n.under.Go(func() { do(n.life) })
+	return true
 }
 
-// httpClient keeps connections open for concurrent batches; the default transport keeps two a host.
-func httpClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
-	}}
-}
-
-// check asks for the node's chain id.
-func (n *Network) check(ctx context.Context, client *rpc.Client) error {
-	var id hexutil.Uint64
-	if err := client.CallContext(ctx, &id, "eth_chainId"); err != nil {
-		return n.unreachable(err)
+// names are the endpoints as they may be shown.
+func (n *Network) names() string {
+	names := make([]string, len(n.endpoints))
+	for i, e := range n.endpoints {
+		names[i] = e.name
 	}
-	if n.codec == nil {
-		n.codec = NewCodec(uint64(id))
-	}
-	if want := n.codec.chainID; uint64(id) != want {
-		return problem.New(problem.Conflict, "chain-mismatch",
-			"the node at %s serves chain %d and not %d: point Aval at a node of chain %d, or correct the chain id in its configuration",
-			n.endpoint, uint64(id), want, want)
-	}
-	return nil
-}
-
-// doubt makes the next call check the chain id again.
-func (n *Network) doubt() {
-	c := <-n.contact
-	c.checked = false
-	n.contact <- c
-}
-
-// batch does the requests in as few round trips as MaxBatch allows. Each element keeps its own error; the answer is one that
-// concerns the node as a whole.
-func (n *Network) batch(ctx context.Context, elems []rpc.BatchElem) error {
-	client, err := n.connect(ctx)
-	if err != nil {
-		return err
-	}
-	for len(elems) > 0 {
-		part := elems[:min(len(elems), n.config.MaxBatch)]
-		elems = elems[len(part):]
-		if err := n.round(ctx, client, part); err != nil {
-			n.doubt()
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *Network) round(ctx context.Context, client *rpc.Client, elems []rpc.BatchElem) error {
-	ctx, cancel := context.WithTimeout(ctx, n.config.Timeout)
-	defer cancel()
-	if err := client.BatchCallContext(ctx, elems); err != nil {
-		return n.unreachable(err)
-	}
-	return nil
-}
-
-// read is a batch in which every request has to succeed.
-func (n *Network) read(ctx context.Context, elems []rpc.BatchElem) error {
-	if err := n.batch(ctx, elems); err != nil {
-		return err
-	}
-	for _, elem := range elems {
-		if elem.Error != nil {
-			return n.unanswered(elem.Method, elem.Error)
-		}
-	}
-	return nil
+	return strings.Join(names, ", ")
 }
 
 func request(result any, method string, args ...any) rpc.BatchElem {

@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 }
 
 func subject(t *testing.T, c *devchain.Chain, url string) chaintest.Subject {
-	network := dial(t, evm.Config{URL: url, ChainID: c.ChainID()})
+	network := dial(t, evm.Config{URLs: []string{url}, ChainID: c.ChainID()})
 	outside := oracle(t, c)
 	return chaintest.Subject{
 		Network: network, Market: network, Replayer: network, Follower: network, Codec: network.Codec(),
@@ -42,11 +42,11 @@ func subject(t *testing.T, c *devchain.Chain, url string) chaintest.Subject {
 			return deploy(t, c, creation(revertingCode())), nil
 		},
 		Mismatched: func(t *testing.T) error {
-			_, err := evm.Dial(t.Context(), evm.Config{URL: url, ChainID: c.ChainID() + 1})
+			_, err := evm.Dial(t.Context(), evm.Config{URLs: []string{url}, ChainID: c.ChainID() + 1})
 			return err
 		},
 		Unreachable: func(t *testing.T) error {
-			_, err := evm.Dial(t.Context(), evm.Config{URL: "http://127.0.0.1:1", ChainID: c.ChainID()})
+			_, err := evm.Dial(t.Context(), evm.Config{URLs: []string{"http://127.0.0.1:1"}, ChainID: c.ChainID()})
 			return err
 		},
 	}

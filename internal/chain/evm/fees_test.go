@@ -76,7 +76,7 @@ func plain(policy chain.FeePolicy) []chain.Call {
 
 func TestFeesFollowTheBaseFee(t *testing.T) {
 	n := &node{base: big.NewInt(100)}
-	txs, errs := dial(t, evm.Config{URL: serve(t, n), Headroom: 3, GasMargin: 50}).Build(t.Context(), plain(chain.FeePolicy{}))
+	txs, errs := dial(t, evm.Config{URLs: []string{serve(t, n)}, Headroom: 3, GasMargin: 50}).Build(t.Context(), plain(chain.FeePolicy{}))
 	must(t, errors.Join(errs...))
 	for i, gas := range []uint64{21_000, 150_000} {
 		if tx := txs[i]; tx.Fee.Int64() != 805 || tx.Tip.Int64() != 5 || tx.Gas != gas || tx.To != checksummed[1] || tx.Chain != "eip155:1" || tx.Value == nil || tx.Legacy {
@@ -88,7 +88,7 @@ func TestFeesFollowTheBaseFee(t *testing.T) {
 // TestTipsAreThePercentilesOfTheNewestBlocks: the median over the blocks that were not empty, and not below the floor.
 func TestTipsAreThePercentilesOfTheNewestBlocks(t *testing.T) {
 	n := &node{base: big.NewInt(100), rewards: []string{"10:1 50:10 90:100", "", "10:2 50:20 90:1000000", "10:3 50:30 90:300", ""}}
-	network := dial(t, evm.Config{URL: serve(t, n), MinTip: big.NewInt(3)})
+	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, MinTip: big.NewInt(3)})
 	for percentile, want := range map[int]int64{0: 20, 50: 20, 90: 300, 10: 3} {
 		quote, err := network.Quote(t.Context(), percentile)
 		must(t, err)
@@ -115,7 +115,7 @@ func TestChainsWithoutABaseFee(t *testing.T) {
 		kind evm.FeeKind
 		want int64
 	}{{"suggested", old, "", 70}, {"paid by others", paid, "", 80}, {"configured", modern, evm.FeeLegacy, 130}} {
-		network := dial(t, evm.Config{URL: serve(t, test.node), FeeKind: test.kind})
+		network := dial(t, evm.Config{URLs: []string{serve(t, test.node)}, FeeKind: test.kind})
 		txs, errs := network.Build(t.Context(), plain(chain.FeePolicy{}))
 		must(t, errors.Join(errs...))
 		if !txs[0].Legacy || txs[0].Fee.Int64() != test.want || txs[0].Tip != nil {
@@ -132,11 +132,11 @@ func TestChainsWithoutABaseFee(t *testing.T) {
 			t.Errorf("%s is decoded as %+v (%v)", test.name, got, err)
 		}
 	}
-	network := dial(t, evm.Config{URL: serve(t, &node{price: big.NewInt(7)}), FeeKind: evm.FeeDynamic})
+	network := dial(t, evm.Config{URLs: []string{serve(t, &node{price: big.NewInt(7)})}, FeeKind: evm.FeeDynamic})
 	if _, err := network.Quote(t.Context(), 50); !is(err, "chain-unsupported") {
 		t.Errorf("EIP-1559 where there is no base fee: %v", err)
 	}
-	network = dial(t, evm.Config{URL: serve(t, &node{}), FeeKind: evm.FeeLegacy})
+	network = dial(t, evm.Config{URLs: []string{serve(t, &node{})}, FeeKind: evm.FeeLegacy})
 	quote, err := network.Quote(t.Context(), 50)
 	must(t, err)
 	if quote.Fee.Int64() != 1 {
@@ -161,7 +161,7 @@ func TestLimitsHoldBeforeAnythingIsSigned(t *testing.T) {
 		{chain.FeePolicy{Budget: big.NewInt(120_000*117 - 1)}, 205, 0, "fee-budget-exceeded"},
 		{chain.FeePolicy{Budget: big.NewInt(21_000*117 - 1)}, 0, 0, "fee-budget-exceeded"},
 	} {
-		txs, errs := dial(t, evm.Config{URL: url}).Build(t.Context(), plain(test.policy))
+		txs, errs := dial(t, evm.Config{URLs: []string{url}}).Build(t.Context(), plain(test.policy))
 		for i, want := range []int64{test.fee, test.wider} {
 			switch {
 			case want == 0 && !is(errs[i], test.code):
@@ -172,17 +172,17 @@ func TestLimitsHoldBeforeAnythingIsSigned(t *testing.T) {
 		}
 	}
 	n.limit = 110_000
-	txs, errs := dial(t, evm.Config{URL: url}).Build(t.Context(), plain(chain.FeePolicy{}))
+	txs, errs := dial(t, evm.Config{URLs: []string{url}}).Build(t.Context(), plain(chain.FeePolicy{}))
 	must(t, errors.Join(errs...))
 	if txs[1].Gas != 110_000 {
 		t.Errorf("the margin ends at %d, not at the block's limit", txs[1].Gas)
 	}
 	n.needs = 110_001
-	if _, errs = dial(t, evm.Config{URL: url}).Build(t.Context(), plain(chain.FeePolicy{})); errs[0] != nil || !is(errs[1], "gas-above-limit") {
+	if _, errs = dial(t, evm.Config{URLs: []string{url}}).Build(t.Context(), plain(chain.FeePolicy{})); errs[0] != nil || !is(errs[1], "gas-above-limit") {
 		t.Errorf("more gas than a block has: %v", errs)
 	}
 	n.limit, n.needs = 60_000_000, 15_000_000
-	txs, errs = dial(t, evm.Config{URL: url}).Build(t.Context(), plain(chain.FeePolicy{}))
+	txs, errs = dial(t, evm.Config{URLs: []string{url}}).Build(t.Context(), plain(chain.FeePolicy{}))
 	must(t, errors.Join(errs...))
 	if txs[1].Gas != 1<<24 {
 		t.Errorf("the margin ends at %d, not at 2^24 (EIP-7825)", txs[1].Gas)

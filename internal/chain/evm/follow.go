@@ -2,7 +2,9 @@ package evm
 
 import (
 	"context"
+	"slices"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
@@ -12,17 +14,34 @@ import (
 
 var _ chain.Follower = (*Network)(nil)
 
-// Nonces asks how many transactions of each address are mined.
+// Nonces asks how many transactions of each address are mined. Of several nodes' answers the least counts: what all have mined.
 func (n *Network) Nonces(ctx context.Context, addresses []string) ([]uint64, error) {
-	nonces, elems := make([]hexutil.Uint64, len(addresses)), make([]rpc.BatchElem, len(addresses))
+	accounts := make([]common.Address, len(addresses))
 	for i, address := range addresses {
-		account, err := parseAddress(address)
-		if err != nil {
+		var err error
+		if accounts[i], err = parseAddress(address); err != nil {
 			return nil, err
 		}
+	}
+	seen, err := several(ctx, n, func(ctx context.Context, e *endpoint) ([]uint64, error) { return e.nonces(ctx, accounts) })
+	if err != nil {
+		return nil, err
+	}
+	least := seen[0]
+	for _, other := range seen[1:] {
+		for i := range least {
+			least[i] = min(least[i], other[i])
+		}
+	}
+	return least, nil
+}
+
+func (e *endpoint) nonces(ctx context.Context, accounts []common.Address) ([]uint64, error) {
+	nonces, elems := make([]hexutil.Uint64, len(accounts)), make([]rpc.BatchElem, len(accounts))
+	for i, account := range accounts {
 		elems[i] = request(&nonces[i], "eth_getTransactionCount", account, "latest")
 	}
-	if err := n.read(ctx, elems); err != nil {
+	if err := e.read(ctx, elems); err != nil {
 		return nil, err
 	}
 	answer := make([]uint64, len(nonces))
@@ -32,22 +51,30 @@ func (n *Network) Nonces(ctx context.Context, addresses []string) ([]uint64, err
 	return answer, nil
 }
 
-// Height is the number of the newest, the safe or the finalised block. A chain that has not finalised a block yet, or never
-// does, answers chain-unsupported for it.
+// Height is the number of the newest, the safe or the finalised block: of several nodes' answers the least. A chain that has
+// not finalised a block yet, or never does, answers chain-unsupported for it.
 func (n *Network) Height(ctx context.Context, tag chain.Tag) (uint64, error) {
 	if tag == chain.Latest {
 		return n.Head(ctx)
 	}
-	var block *newHead
-	elems := []rpc.BatchElem{request(&block, "eth_getBlockByNumber", string(tag), false)}
-	if err := n.batch(ctx, elems); err != nil {
+	seen, err := several(ctx, n, func(ctx context.Context, e *endpoint) (uint64, error) { return e.height(ctx, n.ID(), tag) })
+	if err != nil {
 		return 0, err
 	}
-	if err := elems[0].Error; err != nil || block == nil {
-		if err != nil && classify(err) == busy {
-			return 0, n.unanswered("the "+string(tag)+" block", err)
-		}
-		return 0, problem.New(problem.Unprocessable, "chain-unsupported", "the node of %s knows no %s block: use finality: depth, or a node that does", n.ID(), tag)
+	return slices.Min(seen), nil
+}
+
+func (e *endpoint) height(ctx context.Context, id string, tag chain.Tag) (uint64, error) {
+	var block *newHead
+	elems := []rpc.BatchElem{request(&block, "eth_getBlockByNumber", string(tag), false)}
+	if err := e.batch(ctx, elems); err != nil {
+		return 0, err
+	}
+	if class := classify(elems[0].Error); class == busy || class == limited {
+		return 0, e.unanswered("the "+string(tag)+" block", elems[0].Error)
+	}
+	if elems[0].Error != nil || block == nil {
+		return 0, problem.New(problem.Unprocessable, "chain-unsupported", "the node of %s knows no %s block: use finality: depth, or a node that does", id, tag)
 	}
 	return uint64(block.Number), nil
 }

@@ -13,7 +13,7 @@ import (
 
 // insist decides about transactions of which the node says that the sender cannot pay. Where the newest block shows enough
 // coin they are sent again, a few times; after that the coin may be spoken for by others that wait: try later.
-func (n *Network) insist(ctx context.Context, raw [][]byte, said []error, poor []int, errs []error) {
+func (n *Network) insist(ctx context.Context, raw [][]byte, said []verdict, poor []int, errs []error) {
 	for _, pause := range []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 160 * time.Millisecond} {
 		if poor = n.payable(ctx, raw, said, poor, errs); len(poor) == 0 {
 			return
@@ -25,14 +25,14 @@ func (n *Network) insist(ctx context.Context, raw [][]byte, said []error, poor [
 		poor = n.again(ctx, raw, said, poor, errs)
 	}
 	for _, i := range n.payable(ctx, raw, said, poor, errs) {
-		errs[i] = caused(said[i], problem.Unavailable, "chain-busy",
+		errs[i] = caused(said[i].err, problem.Unavailable, "chain-busy",
 			"%s is not accepted by the node of %s, although the sender has the coin: others of its transactions wait; try again when they are mined (the node says: %s)",
-			sending(raw[i]), n.ID(), shortened(said[i].Error()))
+			sending(raw[i]), n.ID(), shortened(said[i].err.Error()))
 	}
 }
 
 // payable keeps the transactions that the newest block's balance pays for, and refuses the others.
-func (n *Network) payable(ctx context.Context, raw [][]byte, said []error, poor []int, errs []error) (rest []int) {
+func (n *Network) payable(ctx context.Context, raw [][]byte, said []verdict, poor []int, errs []error) (rest []int) {
 	if len(poor) == 0 {
 		return nil
 	}
@@ -41,7 +41,7 @@ func (n *Network) payable(ctx context.Context, raw [][]byte, said []error, poor 
 	for at, i := range poor {
 		tx, err := n.codec.Decode(raw[i])
 		if err != nil { // not Aval's: what the node says stands
-			errs[i] = n.refusal(said[i], sending(raw[i]))
+			errs[i] = n.refusal(said[i].err, sending(raw[i]))
 			continue
 		}
 		costs[at] = new(big.Int).Mul(tx.Tx.Fee, new(big.Int).SetUint64(tx.Tx.Gas))
@@ -55,7 +55,7 @@ func (n *Network) payable(ctx context.Context, raw [][]byte, said []error, poor 
 		case err != nil:
 			errs[i] = err
 		case balances[at].ToInt().Cmp(costs[at]) < 0:
-			errs[i] = n.refusal(said[i], sending(raw[i]))
+			errs[i] = n.refusal(said[i].err, sending(raw[i]))
 		default:
 			rest = append(rest, i)
 		}
@@ -64,26 +64,22 @@ func (n *Network) payable(ctx context.Context, raw [][]byte, said []error, poor 
 }
 
 // again sends once more and answers which the node still says cannot be paid.
-func (n *Network) again(ctx context.Context, raw [][]byte, said []error, poor []int, errs []error) (rest []int) {
+func (n *Network) again(ctx context.Context, raw [][]byte, said []verdict, poor []int, errs []error) (rest []int) {
 	part := make([][]byte, len(poor))
 	for at, i := range poor {
 		part[at] = raw[i]
 	}
-	now, err := n.broadcast(ctx, part)
+	now := n.broadcast(ctx, part)
 	for at, i := range poor {
-		if err != nil {
-			errs[i] = err
-			continue
-		}
-		switch class := classify(now[at]); {
+		switch class := classify(now[at].err); {
 		case class == none || class == alreadyKnown:
-		case class == insufficientFunds:
+		case class == insufficientFunds && !now[at].open:
 			said[i], rest = now[at], append(rest, i)
-		case class.doubtful(): // maybe these bytes, by another way
+		case class.doubtful() || now[at].open: // maybe these bytes, by another way
 			said[i] = now[at]
 			n.settle(ctx, raw, said, []int{i}, errs)
 		default:
-			errs[i] = n.refused(now[at], raw[i])
+			errs[i] = n.refused(now[at].err, raw[i])
 		}
 	}
 	return rest

@@ -19,7 +19,7 @@ func TestHeadsAreTold(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			c := start(t, devchain.Config{IPC: filepath.Join(t.TempDir(), "ipc"), BlockTime: 5 * time.Millisecond, Trail: 5})
-			network := dial(t, evm.Config{URL: map[string]string{"http": c.URL(), "ws": c.WebSocketURL(), "ipc": c.IPC()}[transport], Poll: poll})
+			network := dial(t, evm.Config{URLs: []string{map[string]string{"http": c.URL(), "ws": c.WebSocketURL(), "ipc": c.IPC()}[transport]}, Poll: poll})
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			heads := network.Heads(ctx)
@@ -47,7 +47,7 @@ func TestAConnectionThatBreaksIsMadeAgain(t *testing.T) {
 			c := start(t, config)
 			config.Port = port(t, c)
 			network := dial(t, evm.Config{
-				URL:  map[string]string{"http": c.URL(), "ws": c.WebSocketURL(), "ipc": c.IPC()}[transport],
+				URLs: []string{map[string]string{"http": c.URL(), "ws": c.WebSocketURL(), "ipc": c.IPC()}[transport]},
 				Poll: 5 * time.Millisecond,
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -74,7 +74,7 @@ func TestAConnectionThatBreaksIsMadeAgain(t *testing.T) {
 
 func TestAReorganisationMovesATransaction(t *testing.T) { // I14
 	c := start(t, devchain.Config{BlockTime: 5 * time.Millisecond, Trail: 12})
-	network := dial(t, evm.Config{URL: c.WebSocketURL()})
+	network := dial(t, evm.Config{URLs: []string{c.WebSocketURL()}})
 	hash, err := c.Faucet(t.Context(), checksummed[0], big.NewInt(1))
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -132,7 +132,7 @@ func TestANonceThatIsUsedMeansLookingUp(t *testing.T) {
 		n := &node{refuses: errors.New(said), knows: map[common.Hash]bool{
 			crypto.Keccak256Hash(waiting): true, crypto.Keccak256Hash(minedAlready): true,
 		}}
-		network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+		network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1})
 		errs := network.Send(t.Context(), [][]byte{waiting, other, minedAlready})
 		if errs[0] != nil || errs[2] != nil || !is(errs[1], "transaction-refused") {
 			t.Errorf("%q: known, unknown, known answer %v", said, errs)
@@ -143,7 +143,7 @@ func TestANonceThatIsUsedMeansLookingUp(t *testing.T) {
 // TestAPoolThatIsLateIsAskedAgain: the newest block shows the coin, the pool does not know of it yet.
 func TestAPoolThatIsLateIsAskedAgain(t *testing.T) {
 	n := &node{base: big.NewInt(100), refuses: errors.New("insufficient funds for gas * price + value")}
-	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1})
 	by := newKey(t)
 	txs, errs := network.Build(t.Context(), []chain.Call{{From: by.Address(), To: checksummed[0], Value: big.NewInt(1)}})
 	must(t, errs[0])
@@ -168,7 +168,7 @@ func TestAPoolThatIsLateIsAskedAgain(t *testing.T) {
 
 func TestALookUpThatFailsIsNoRefusal(t *testing.T) { // I5: an unknown outcome stays unknown
 	n := &node{refuses: errors.New("nonce too low"), lost: errors.New("header not found")}
-	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1})
 	if err := network.Send(t.Context(), [][]byte{{1}})[0]; !is(err, "chain-unreachable") {
 		t.Errorf("an unknown outcome answers %v", err)
 	}
@@ -182,7 +182,7 @@ func TestAReceiptOfAnAbandonedBlockIsPending(t *testing.T) { // I14
 			"blockHash": block, "blockNumber": "0xa", "status": "0x1", "gasUsed": "0x5208", "effectiveGasPrice": "0x2",
 		}},
 	}
-	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1})
+	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1})
 	want := chain.Status{State: chain.Mined, Success: true, Block: 10, Hash: block.Hex(), Depth: 3, GasUsed: 21000}
 	got := statusOf(t, network, tx)
 	if got.Fee.Int64() != 42000 {
@@ -217,7 +217,7 @@ func statusOf(t *testing.T, network *evm.Network, tx common.Hash) chain.Status {
 
 func TestBatchesAreFewRounds(t *testing.T) {
 	n := &node{base: big.NewInt(100)}
-	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1, MaxBatch: 10})
+	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1, MaxBatch: 10})
 	calls := make([]chain.Call, 25)
 	for i := range calls {
 		calls[i] = chain.Call{From: checksummed[0], To: checksummed[1], Value: big.NewInt(1)}
@@ -243,7 +243,7 @@ func TestBatchesAreFewRounds(t *testing.T) {
 
 func TestAFeeThatIsTooLowIsAskedForAgain(t *testing.T) {
 	n := &node{base: big.NewInt(100), refuses: errors.New("max fee per gas less than block base fee")}
-	network := dial(t, evm.Config{URL: serve(t, n), ChainID: 1, FeeAge: time.Hour})
+	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1, FeeAge: time.Hour})
 	call := []chain.Call{{From: checksummed[0], To: checksummed[1]}}
 	network.Build(t.Context(), call)
 	if err := network.Send(t.Context(), [][]byte{{1}})[0]; !is(err, "transaction-underpriced") {
@@ -257,7 +257,7 @@ func TestAFeeThatIsTooLowIsAskedForAgain(t *testing.T) {
 
 func TestTheChainIsCheckedAgainAfterAFailure(t *testing.T) {
 	n := &node{id: 7}
-	network, err := evm.Open(evm.Config{URL: serve(t, n), ChainID: 7})
+	network, err := evm.Open(evm.Config{URLs: []string{serve(t, n)}, ChainID: 7})
 	must(t, err)
 	defer network.Close()
 	_, err = network.Head(t.Context())
@@ -284,7 +284,7 @@ func TestErrorsNeverShowTheEndpointsSecrets(t *testing.T) { // I25
 		"http://user:canary@127.0.0.1:1/v3/canary?key=canary", "ws://user:canary@127.0.0.1:1/canary", "http://user:canary@" + here + "/canary",
 		"ws://" + here + "/canary", "http://user:canary@127.0.0.1:port/canary", "https://user:canary%zz@host/canary", "ftp://canary@127.0.0.1/canary", "http:///canary",
 	} {
-		_, err := evm.Dial(t.Context(), evm.Config{URL: url, ChainID: 1, Timeout: time.Second})
+		_, err := evm.Dial(t.Context(), evm.Config{URLs: []string{url}, ChainID: 1, Timeout: time.Second})
 		if err == nil {
 			t.Fatalf("%s is reached", url)
 		}
@@ -300,12 +300,12 @@ func TestErrorsNeverShowTheEndpointsSecrets(t *testing.T) { // I25
 }
 
 func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
-	for name, config := range map[string]evm.Config{"no chain id": {URL: "http://127.0.0.1:1"}, "no endpoint": {ChainID: 1}} {
+	for name, config := range map[string]evm.Config{"no chain id": {URLs: []string{"http://127.0.0.1:1"}}, "no endpoint": {ChainID: 1}} {
 		if _, err := evm.Open(config); !is(err, "config-invalid") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := evm.Dial(t.Context(), evm.Config{URL: t.TempDir() + "/no.ipc", ChainID: 1}); !is(err, "chain-unreachable") {
+	if _, err := evm.Dial(t.Context(), evm.Config{URLs: []string{t.TempDir() + "/no.ipc"}, ChainID: 1}); !is(err, "chain-unreachable") {
 		t.Errorf("a socket that is not there: %v", err)
 	}
 }

@@ -23,18 +23,18 @@ func TestConformanceOfRealNodes(t *testing.T) {
 			n := startNode(t, how, nodes.Options{})
 			contract := deployOn(t, n, creation(revertingCode()))
 			chaintest.Run(t, func(t *testing.T) chaintest.Subject {
-				network := dial(t, evm.Config{URL: n.WebSocketURL(), ChainID: n.ChainID()})
+				network := dial(t, evm.Config{URLs: []string{n.WebSocketURL()}, ChainID: n.ChainID()})
 				return chaintest.Subject{
 					Network: network, Market: network, Replayer: network, Follower: network, Codec: network.Codec(),
 					Head:      func(t *testing.T) uint64 { return headOf(t, n) },
 					Account:   func(t *testing.T, wei int64) chaintest.Account { return fundedOn(t, n, wei) },
 					Reverting: func(*testing.T) (string, []byte) { return contract, nil },
 					Mismatched: func(t *testing.T) error {
-						_, err := evm.Dial(t.Context(), evm.Config{URL: n.URL(), ChainID: n.ChainID() + 1})
+						_, err := evm.Dial(t.Context(), evm.Config{URLs: []string{n.URL()}, ChainID: n.ChainID() + 1})
 						return err
 					},
 					Unreachable: func(t *testing.T) error {
-						_, err := evm.Dial(t.Context(), evm.Config{URL: "http://127.0.0.1:1", ChainID: n.ChainID()})
+						_, err := evm.Dial(t.Context(), evm.Config{URLs: []string{"http://127.0.0.1:1"}, ChainID: n.ChainID()})
 						return err
 					},
 				}

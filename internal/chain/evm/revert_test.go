@@ -38,7 +38,7 @@ func TestRevertsAreExplained(t *testing.T) {
 	c := start(t, devchain.Config{BlockTime: 5 * time.Millisecond})
 	declared, err := evm.DeclaredErrors([]byte(`{"contractName": "Vault", "abi": [{"type": "error", "name": "TooLate", "inputs": [{"name": "at", "type": "uint64"}, {"name": "why", "type": "string"}, {"name": "mark", "type": "bytes4"}]}]}`))
 	must(t, err)
-	network := dial(t, evm.Config{URL: c.URL(), ChainID: c.ChainID(), Errors: declared})
+	network := dial(t, evm.Config{URLs: []string{c.URL()}, ChainID: c.ChainID(), Errors: declared})
 	by := newAccount(t, c, 1e18)
 	holder := common.HexToAddress(checksummed[4])
 	nonce := uint64(0)
@@ -106,7 +106,7 @@ func revertingWith(data []byte) []byte {
 // TestAReplayThatCannotBeMadeSaysSo: what passes, what ran out of gas, and a node that has forgotten the state.
 func TestAReplayThatCannotBeMadeSaysSo(t *testing.T) {
 	c := start(t, devchain.Config{BlockTime: 5 * time.Millisecond})
-	network := dial(t, evm.Config{URL: c.URL(), ChainID: c.ChainID()})
+	network := dial(t, evm.Config{URLs: []string{c.URL()}, ChainID: c.ChainID()})
 	tx := chain.Unsigned{Chain: network.ID(), From: newAccount(t, c, 1e18).Address(), To: checksummed[1], Gas: 50_000}
 	head, err := network.Head(t.Context())
 	must(t, err)

@@ -23,7 +23,8 @@ type receipt struct {
 
 // Status looks transactions up: receipts and the head in one round trip; in a second one what has no receipt, and whether
 // each receipt's block is the canonical one of its number (I14). A receipt of a block that was reorganised away is Pending, and
-// so is one of a block above the head: the node's balances do not show it yet.
+// so is one of a block above the head: the node's balances do not show it yet. Of several nodes' answers the cautious one
+// counts: mined is what all have in the same block, as deep as the least of them has it; unknown is what none has.
 func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, error) {
 	if len(hashes) == 0 {
 		return nil, nil
@@ -32,16 +33,43 @@ func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, 
 	if err != nil {
 		return nil, err
 	}
+	seen, err := several(ctx, n, func(ctx context.Context, e *endpoint) ([]chain.Status, error) { return e.status(ctx, wanted) })
+	if err != nil {
+		return nil, err
+	}
+	cautious := seen[0]
+	for _, other := range seen[1:] {
+		for i := range cautious {
+			cautious[i] = lesser(cautious[i], other[i])
+		}
+	}
+	return cautious, nil
+}
+
+// lesser is what two nodes agree on.
+func lesser(a, b chain.Status) chain.Status {
+	switch {
+	case a.State == chain.Mined && b.State == chain.Mined && a.Hash == b.Hash:
+		a.Depth = min(a.Depth, b.Depth)
+		return a
+	case a.State == chain.Unknown && b.State == chain.Unknown:
+		return a
+	}
+	return chain.Status{State: chain.Pending}
+}
+
+// status is what this node says.
+func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.Status, error) {
 	receipts := make([]*receipt, len(wanted))
 	elems := make([]rpc.BatchElem, 0, len(wanted)+1)
 	for i, hash := range wanted {
 		elems = append(elems, request(&receipts[i], "eth_getTransactionReceipt", hash))
 	}
 	var head hexutil.Uint64 // last: not older than the receipts
-	if err := n.read(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil {
+	if err := e.read(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil {
 		return nil, err
 	}
-	canonical, known, err := n.confirm(ctx, wanted, receipts)
+	canonical, known, err := e.confirm(ctx, wanted, receipts)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +88,7 @@ func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, 
 }
 
 // confirm asks for the canonical hashes of the receipts' blocks and for the transactions that have no receipt.
-func (n *Network) confirm(ctx context.Context, wanted []common.Hash, receipts []*receipt) (map[hexutil.Uint64]common.Hash, map[common.Hash]bool, error) {
+func (e *endpoint) confirm(ctx context.Context, wanted []common.Hash, receipts []*receipt) (map[hexutil.Uint64]common.Hash, map[common.Hash]bool, error) {
 	type block struct {
 		Hash common.Hash `json:"hash"`
 	}
@@ -78,7 +106,7 @@ func (n *Network) confirm(ctx context.Context, wanted []common.Hash, receipts []
 			elems = append(elems, request(blocks[r.Number], "eth_getBlockByNumber", r.Number, false))
 		}
 	}
-	if err := n.read(ctx, elems); err != nil {
+	if err := e.read(ctx, elems); err != nil {
 		return nil, nil, err
 	}
 	canonical := make(map[hexutil.Uint64]common.Hash, len(blocks))
