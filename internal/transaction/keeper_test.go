@@ -161,7 +161,9 @@ func eventually(t *testing.T, what string, done func() bool) {
 
 // patient is a policy under which transactions are raised soon.
 func patient(blocks uint64) transaction.Policy {
-	return func(context.Context, signer.Step) (chain.FeePolicy, error) { return chain.FeePolicy{Patience: blocks}, nil }
+	return func(context.Context, signer.Step) (chain.FeePolicy, error) {
+		return chain.FeePolicy{Patience: blocks}, nil
+	}
 }
 
 // quick is rules that do not wait for what happens seldom on a chain that has nothing to do.

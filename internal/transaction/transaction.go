@@ -176,6 +176,13 @@ type Store interface {
 	Seal(ctx context.Context, key string, nonce uint64, number int, signed chain.Signed) (chain.Signed, error)
 	// Mark records what a look found out, all of it or nothing.
 	Mark(ctx context.Context, key string, m Marks) error
+}
+
+// Journal is the port to what operators ask about the transactions of a Store. Durability, ordering and consistency are the
+// Store's. Its conformance suite is transactiontest.
+type Journal interface {
 	// Events gives what happened to a transaction, in order.
 	Events(ctx context.Context, key string, nonce uint64) ([]Event, error)
+	// ByHash finds the transaction that one of whose attempts has the hash: transaction-unknown otherwise (I15).
+	ByHash(ctx context.Context, hash string) (Transaction, error)
 }

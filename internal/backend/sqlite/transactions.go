@@ -16,7 +16,7 @@ import (
 	"github.com/avalhq/aval/internal/transaction"
 )
 
-// Transactions serves transaction.Store, from the same file as Decisions: a decision is a transaction's first attempt.
+// Transactions serves transaction.Store and transaction.Journal, from the same file as Decisions: a decision is a transaction's first attempt.
 type Transactions struct{ db *DB }
 
 // NewTransactions uses the system of record.
@@ -204,4 +204,35 @@ func (t *Transactions) Events(ctx context.Context, keyID string, nonce uint64) (
 		})
 	})
 	return events, err
+}
+
+// ByHash looks at the decisions first: most hashes are theirs.
+func (t *Transactions) ByHash(ctx context.Context, hash string) (found transaction.Transaction, err error) {
+	err = t.db.view(ctx, func(conn *sqlite.Conn) error {
+		seq, nonce, known := int64(0), uint64(0), false
+		for _, table := range []string{"decisions", "attempts"} {
+			err := run(conn, "SELECT key, nonce FROM "+table+" WHERE substr(hash, 1, 8) = substr(?1, 1, 8) AND hash = ?1 AND hash IS NOT NULL",
+				func(s *sqlite.Stmt) { bindHash(s, 1, hash) },
+				func(s *sqlite.Stmt) error {
+					seq, nonce, known = s.ColumnInt64(0), uint64(s.ColumnInt64(1)), true
+					return nil
+				})
+			if err != nil {
+				return err
+			}
+		}
+		if !known {
+			return problem.New(transaction.ErrUnknown.Kind, transaction.ErrUnknown.Code, "Aval never decided a transaction with the hash %s", hash)
+		}
+		keyID := ""
+		if _, err := queryRow(conn, "SELECT id FROM keys WHERE seq = ?", func(s *sqlite.Stmt) { s.BindInt64(1, seq) }, func(s *sqlite.Stmt) { keyID = s.ColumnText(0) }); err != nil {
+			return err
+		}
+		one, err := readRange(conn, seq, keyID, nonce, 1)
+		if err == nil {
+			found = one[0]
+		}
+		return err
+	})
+	return found, err
 }

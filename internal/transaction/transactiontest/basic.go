@@ -134,7 +134,7 @@ func events(t *testing.T, h Harness) {
 	other := transaction.Event{Nonce: first + 1, What: transaction.EventLost, By: transaction.ByKeeper, Why: "foreign use", At: at}
 	d.mark(t, transaction.Marks{Events: []transaction.Event{resent, other, resent}})
 	d.restart(t)
-	got, err := d.Store.Events(t.Context(), d.k.ID, first)
+	got, err := d.Journal.Events(t.Context(), d.k.ID, first)
 	must(t, err)
 	wanted := []transaction.Event{raise.Event(first), resent, resent}
 	if len(got) != len(wanted) {
@@ -144,5 +144,23 @@ func events(t *testing.T, h Harness) {
 		if got[i].At = got[i].At.UTC(); !got[i].At.Equal(wanted[i].At) || got[i].What != wanted[i].What || got[i].By != wanted[i].By || got[i].Why != wanted[i].Why || got[i].Nonce != first {
 			t.Errorf("event %d is %+v; want %+v", i, got[i], wanted[i])
 		}
+	}
+}
+
+func byHash(t *testing.T, h Harness) {
+	d := open(t, h, 2)
+	d.replace(t, first, d.raise(t, first))
+	_, err := d.Store.Seal(t.Context(), d.k.ID, first, 1, bytesFor(d.k.ID, first, 1))
+	must(t, err)
+	for hash, nonce := range map[string]uint64{
+		bytesFor(d.k.ID, first, 0).Hash: first, bytesFor(d.k.ID, first, 1).Hash: first, bytesFor(d.k.ID, first+1, 0).Hash: first + 1,
+	} {
+		found, err := d.Journal.ByHash(t.Context(), hash)
+		must(t, err)
+		same(t, hash, found, d.read(t, nonce))
+	}
+	for _, hash := range []string{"", "0x", "0x00", bytesFor(d.k.ID, first, 9).Hash} {
+		_, err := d.Journal.ByHash(t.Context(), hash)
+		want(t, err, transaction.ErrUnknown)
 	}
 }

@@ -21,7 +21,7 @@ func (d *desk) refused(t testing.TB, what string, nonce uint64, a transaction.At
 		t.Errorf("%s: %v; want %v", what, err, refusal)
 	}
 	same(t, what, d.read(t, nonce), before)
-	if events, err := d.Store.Events(t.Context(), d.k.ID, nonce); err != nil || len(events) != len(before.Attempts)-1 {
+	if events, err := d.Journal.Events(t.Context(), d.k.ID, nonce); err != nil || len(events) != len(before.Attempts)-1 {
 		t.Errorf("%s: events %v, %v", what, events, err)
 	}
 }
@@ -202,7 +202,7 @@ func replaceFaults(t *testing.T, h Harness) {
 		} else {
 			must(t, err)
 		}
-		events, err := d.Store.Events(t.Context(), d.k.ID, first)
+		events, err := d.Journal.Events(t.Context(), d.k.ID, first)
 		must(t, err)
 		if got := len(d.read(t, first).Attempts); got != before+1 || len(events) != before {
 			t.Fatalf("%s: %d attempts, %d events; there were %d attempts", side, got, len(events), before)
@@ -248,7 +248,7 @@ func markFaults(t *testing.T, h Harness) {
 			wanted, events = m.Fates[first], 1
 		}
 		same(t, side, d.read(t, first).Fate, wanted)
-		got, err := d.Store.Events(t.Context(), d.k.ID, first)
+		got, err := d.Journal.Events(t.Context(), d.k.ID, first)
 		must(t, err)
 		if len(got) != events {
 			t.Errorf("%s: events %v", side, got)

@@ -1,4 +1,4 @@
-// Package transactiontest is the conformance suite of transaction.Store. A backend runs it with Run; nothing in it can be left out.
+// Package transactiontest is the conformance suite of transaction.Store and transaction.Journal. A backend runs it with Run; nothing in it can be left out.
 //
 // The tiers: Basic is one keeper; Refusals is what no store may take (I6, A16, A28); Concurrency is several keepers on one
 // lane; Faults is each durable write failed, and persisted but reported as failed, and then a look at everything after a
@@ -26,6 +26,7 @@ type Ports struct {
 	Keys      key.Registry
 	Decisions signer.Decisions
 	Store     transaction.Store
+	Journal   transaction.Journal
 }
 
 // Harness is a backend under test.
@@ -46,6 +47,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Harness) {
 		"Basic/I13BytesAreStoredOnce":        sealedOnce,
 		"Basic/FatesReadBack":                fates,
 		"Basic/EventsKeepTheirOrder":         events,
+		"Basic/I15ByHash":                    byHash,
 		"Refusals/I6AnotherIntent":           anotherIntent,
 		"Refusals/APriceThatNoNodeTakes":     cheap,
 		"Refusals/NoWayBackFromANoOp":        noWayBack,
