@@ -152,6 +152,14 @@ func (w *world) status(hash string) chain.Status {
 	return chain.Status{State: chain.Unknown}
 }
 
+// lag is a look through a node that is some blocks behind.
+func (w *world) lag(behind int) {
+	whole := w.blocks
+	w.blocks = whole[:max(1, len(whole)-behind)]
+	defer func() { w.blocks = whole }()
+	w.look()
+}
+
 // look does what a Keeper does at a new head.
 func (w *world) look() {
 	v := transaction.View{Now: transaction.Moment{Head: w.head(), At: w.now}, Nonce: w.nonce()}
@@ -264,7 +272,7 @@ func TestLanesNeverWedge(t *testing.T) {
 		w := newWorld(t)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			w.now = w.now.Add(time.Second)
-			switch rapid.SampledFrom([]string{"mine", "mine", "mine", "mine", "look", "decide", "decide", "drop", "reorganise", "fee"}).Draw(t, "what happens") {
+			switch rapid.SampledFrom([]string{"mine", "mine", "mine", "mine", "look", "decide", "decide", "drop", "reorganise", "fee", "lag"}).Draw(t, "what happens") {
 			case "mine":
 				w.mine()
 				w.look()
@@ -275,6 +283,8 @@ func TestLanesNeverWedge(t *testing.T) {
 				w.decide(rapid.Int64Range(1, 2*w.base).Draw(t, "fee"), signed, rapid.Bool().Draw(t, "offered"), rapid.IntRange(0, 9).Draw(t, "bad") == 0)
 			case "drop":
 				clear(w.pool)
+			case "lag":
+				w.lag(rapid.IntRange(1, 6).Draw(t, "behind"))
 			case "reorganise":
 				w.reorganise(rapid.IntRange(1, 6).Draw(t, "depth"), rapid.Bool().Draw(t, "forget"))
 				w.look()
