@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/big"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ type room struct {
 	signer  *signer.Signer
 	keeper  *transaction.Keeper
 	k       key.Key
+	options transaction.Options
 
 	mu     sync.Mutex
 	events []string
@@ -65,8 +67,15 @@ func newRoom(t *testing.T, options transaction.Options) *room {
 		defer r.mu.Unlock()
 		r.events = append(r.events, what)
 	}
-	r.keeper = transaction.New(transaction.Ports{Store: r.store, Network: r.network, Follower: r.network, Market: r.network, Signer: r.signer, Keys: r.keys}, options)
+	r.options = options
+	r.restart()
 	return r
+}
+
+// restart forgets what a keeper remembers, as the next process does.
+func (r *room) restart() {
+	ports := transaction.Ports{Store: r.store, Network: r.network, Follower: r.network, Market: r.network, Signer: r.signer, Keys: r.keys}
+	r.keeper = transaction.New(ports, r.options)
 }
 
 func (r *room) fund(t *testing.T, address string, wei int64) {
@@ -193,4 +202,119 @@ func TestI12AnUnderpricedTransactionIsRaised(t *testing.T) {
 	if mined, _ := cheap.Ended(); mined.Number == 0 || mined.Kind != transaction.Raise || mined.Why == "" || mined.By != transaction.ByKeeper {
 		t.Errorf("the cheap one was mined as %+v; events %v", mined, r.history(t, cheap))
 	}
+}
+
+// only makes one of the transactions other than Build has made it.
+func only(which int, spoil func(tx *chain.Unsigned)) func(int, *chain.Unsigned) {
+	return func(i int, tx *chain.Unsigned) {
+		if i == which {
+			spoil(tx)
+		}
+	}
+}
+
+// TestI12WhatTheNodeNeverTakesIsFilled: too little gas, in the middle of a lane. It is cancelled, and those behind it go on.
+func TestI12WhatTheNodeNeverTakesIsFilled(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick, Policy: patient(2)})
+	steps := r.sign(t, 4, only(1, func(tx *chain.Unsigned) { tx.Gas = 20_000 })) // below the intrinsic gas
+	r.run(t)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
+	for i, tx := range r.ended(t, steps) {
+		mined, _ := tx.Ended()
+		if (mined.Kind == transaction.NoOp) != (i == 1) || i == 1 && !mined.Tx.Idle() {
+			t.Errorf("transaction %d was mined as %+v; events %v", i, mined, r.history(t, tx))
+		}
+	}
+}
+
+// TestI12WhatItsWorkflowForgotIsSent: decided and not signed, signed and not sent, with what follows behind them.
+func TestI12WhatItsWorkflowForgotIsSent(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick})
+	steps := r.sign(t, 5, nil)
+	r.run(t)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps[2:])...)) // the first two are with messages that were parked
+	r.ended(t, steps)
+}
+
+// TestI13AfterARestartStoredBytesAreSentAgain: what was sent and forgotten by the node, before the process died.
+func TestI13AfterARestartStoredBytesAreSentAgain(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick})
+	steps := r.sign(t, 3, nil)
+	for i, tx := range func() []transaction.Transaction { r.restart(); r.run(t); return r.ended(t, steps) }() {
+		if len(tx.Attempts) != 1 || tx.Fate.Attempt != 0 {
+			t.Errorf("transaction %d was signed %d times", i, len(tx.Attempts))
+		}
+	}
+}
+
+// TestOperatorsCancelAndRaise: one that waits behind a gap is cancelled, another raised; both are recorded with who did it.
+func TestOperatorsCancelAndRaise(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: transaction.Rules{Grace: time.Hour}})
+	steps := r.sign(t, 3, nil)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps[1:])...)) // nonce 0 is missing, so the others wait
+	cancelled, err := r.keeper.Intervene(t.Context(), steps[1], transaction.NoOp, "alice", "the receiver has changed")
+	check(t, err)
+	if a := cancelled.Newest(); a.Kind != transaction.NoOp || a.By != "alice" || len(a.Signed.Raw) == 0 {
+		t.Errorf("the newest attempt is %+v", a)
+	}
+	_, err = r.keeper.Intervene(t.Context(), steps[1], transaction.Raise, "alice", "it is urgent")
+	if !errors.Is(err, transaction.ErrInadmissible) {
+		t.Errorf("what was cancelled could be raised: %v", err)
+	}
+	_, err = r.keeper.Intervene(t.Context(), steps[2], transaction.Raise, "bob", "it is urgent")
+	check(t, err)
+	facts, err := r.keeper.Why(t.Context(), steps[2])
+	if err != nil || !strings.Contains(strings.Join(facts, " "), "2 transactions of "+r.k.Address+" are before it") {
+		t.Errorf("why: %q, %v", facts, err)
+	}
+	r.run(t)
+	_, err = r.keeper.Resend(t.Context(), steps[0])
+	check(t, err)
+	all := r.ended(t, steps)
+	for i, kind := range []transaction.Kind{transaction.First, transaction.NoOp, transaction.Raise} {
+		if mined, _ := all[i].Ended(); mined.Kind != kind {
+			t.Errorf("transaction %d was mined as %+v", i, mined)
+		}
+	}
+	if _, err = r.keeper.Intervene(t.Context(), steps[0], transaction.NoOp, "alice", "too late"); !errors.Is(err, transaction.ErrSettled) {
+		t.Errorf("what is mined could be cancelled: %v", err)
+	}
+}
+
+// TestI14AReorganisationTakesConfirmationBackOnce: the blocks are given up after it was confirmed; it ends once more, elsewhere.
+func TestI14AReorganisationTakesConfirmationBackOnce(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick})
+	steps := r.sign(t, 1, nil)
+	r.run(t)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
+	before := r.ended(t, steps)[0]
+	head, err := r.network.Head(t.Context())
+	check(t, err)
+	check(t, r.chain.Reorg(head-before.Fate.Block+1))
+	eventually(t, "the reorganisation to be seen", func() bool {
+		found, err := r.keeper.Find(t.Context(), steps)
+		check(t, err)
+		now := found[steps[0]]
+		return now.Fate.Spent() && now.Fate.Hash != before.Fate.Hash && now.Status() == transaction.Confirmed
+	})
+	words := r.history(t, before)
+	if len(words) != 1 || words[0] != transaction.EventReversed && words[0] != transaction.EventMoved {
+		t.Errorf("its events are %v", words)
+	}
+}
+
+// TestAWindowKeepsTheNodeFromBeingFlooded: no more than a window's transactions wait with the node at any time.
+func TestAWindowKeepsTheNodeFromBeingFlooded(t *testing.T) {
+	rules := quick
+	rules.Window = 4
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: rules})
+	steps := r.sign(t, 20, nil)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
+	account, err := r.network.Account(t.Context(), r.k.Address)
+	check(t, err)
+	if account.Pending-account.Nonce > 4 {
+		t.Errorf("%d transactions are with the node at once", account.Pending-account.Nonce)
+	}
+	r.run(t)
+	r.ended(t, steps)
 }

@@ -288,6 +288,7 @@ func TestLanesNeverWedge(t *testing.T) {
 			case "reorganise":
 				w.reorganise(rapid.IntRange(1, 6).Draw(t, "depth"), rapid.Bool().Draw(t, "forget"))
 				w.look()
+				w.told()
 			case "fee":
 				w.base = min(max(1, w.base*rapid.Int64Range(1, 40).Draw(t, "tenths")/10), 1_000_000)
 			}
@@ -314,13 +315,18 @@ func (w *world) fairWeather() {
 			w.t.Fatalf("nonce %d ended as %s; the node never takes it: %t", o.Nonce, ended.Kind, w.bad[o.Nonce])
 		}
 	}
-	if told := w.events[transaction.EventReversed] + w.events[transaction.EventMoved]; told < w.reversed {
-		w.t.Fatalf("%d confirmations were taken away, %d were told (I14): %v", w.reversed, told, w.events)
-	}
+	w.told()
 	if w.events[transaction.EventReversed] > w.reversed {
 		w.t.Fatalf("%d confirmations were taken away, %d were told as reversed (I14)", w.reversed, w.events[transaction.EventReversed])
 	}
 	if w.nonce() != w.lane.Next || w.lane.Settled != w.lane.Next {
 		w.t.Fatalf("the chain has spent %d, settled are %d of %d (I12)", w.nonce(), w.lane.Settled, w.lane.Next)
+	}
+}
+
+// told checks that a look has told of each confirmation that was taken away.
+func (w *world) told() {
+	if told := w.events[transaction.EventReversed] + w.events[transaction.EventMoved]; told < w.reversed {
+		w.t.Fatalf("%d confirmations were taken away, %d were told (I14): %v", w.reversed, told, w.events)
 	}
 }

@@ -22,8 +22,6 @@ CREATE TABLE attempts (
   CHECK ((hash IS NULL) = (raw IS NULL))
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX attempts_hash ON attempts (substr(hash, 1, 8)) WHERE hash IS NOT NULL;
-
 CREATE TABLE fates (
   key     INTEGER NOT NULL,
   nonce   INTEGER NOT NULL,
