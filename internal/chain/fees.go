@@ -45,7 +45,7 @@ type FeePolicy struct {
 	Ceiling    *big.Int      // most to offer for a unit of gas; nil: no limit
 	Budget     *big.Int      // most to pay for gas in total; of a transaction and its replacements one is mined; nil: no limit
 	Patience   uint64        // blocks to wait in vain before a replacement offers more; 0: nothing is replaced
-	Deadline   time.Duration // after it was signed, when it is not worth more any longer; 0: no deadline
+	Deadline   time.Duration // after it was signed, when it is not worth while any longer and is cancelled; 0: no deadline
 }
 
 // FeePolicies are the policies of an installation's message types.

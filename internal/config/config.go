@@ -171,7 +171,7 @@ type FeeType struct {
 	// How many blocks a transaction waits in vain before it is replaced by one that offers more.
 	Patience uint64 `yaml:"patience"`
 
-	// How long after its signature a transaction is raised at most. 0s: without end.
+	// How long after its signature a transaction that is not mined is given up: it is cancelled by one that does nothing. 0s: never.
 	Deadline time.Duration `yaml:"deadline"`
 }
 

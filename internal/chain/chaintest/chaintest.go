@@ -57,7 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		"a revert is told with its reason":                       reverts,
 		"what was mined and reverted is told with its reason":    undone,
 		"another transaction with the same nonce is refused":     nonceUsed,
-		"a replacement is taken at a tenth more and no less":     replaces,
+		"a replacement is taken at a tenth more":                 replaces,
 		"a transaction with one gas price is mined":              legacy,
 		"another chain is refused":                               func(t *testing.T, s Subject) { wants(t, s.Mismatched(t), "chain-mismatch") },
 		"a node that is not there is unreachable":                func(t *testing.T, s Subject) { wants(t, s.Unreachable(t), "chain-unreachable") },

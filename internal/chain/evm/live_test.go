@@ -110,3 +110,30 @@ func port(t *testing.T, c *devchain.Chain) int {
 	must(t, err)
 	return n
 }
+
+// TestAReplacementBelowATenthIsRefused: what Bump gives is the least that go-ethereum's pool takes, its rounding down allowed for.
+func TestAReplacementBelowATenthIsRefused(t *testing.T) {
+	c := start(t, devchain.Config{BlockTime: 5 * time.Millisecond})
+	network := dial(t, evm.Config{URL: c.URL()})
+	by := newAccount(t, c, 1e18)
+	tx := chain.Unsigned{
+		Chain: network.ID(), From: by.Address(), To: checksummed[1], Value: big.NewInt(1), Gas: 21_000, Fee: big.NewInt(5_000_000_007), Tip: big.NewInt(1_000_000_003),
+	}
+	send := func(tx chain.Unsigned) error {
+		digest, err := network.Codec().Digest(tx, 1) // 0 is missing, so it waits
+		must(t, err)
+		signed, err := network.Codec().Assemble(tx, 1, signature(t, by, digest))
+		must(t, err)
+		return network.Send(t.Context(), [][]byte{signed.Raw})[0]
+	}
+	must(t, send(tx))
+	least := chain.Bump(tx.Price(), false)
+	for field, less := range map[string]chain.Price{
+		"fee": {Fee: new(big.Int).Sub(least.Fee, big.NewInt(2)), Tip: least.Tip}, "tip": {Fee: least.Fee, Tip: new(big.Int).Sub(least.Tip, big.NewInt(2))},
+	} {
+		if err := send(tx.Priced(less)); !is(err, "transaction-refused") {
+			t.Errorf("with too low a %s: %v", field, err)
+		}
+	}
+	must(t, send(tx.Priced(least)))
+}
