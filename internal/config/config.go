@@ -141,7 +141,7 @@ type Fees struct {
 	// From how many of the newest blocks the tips are taken.
 	Blocks uint64 `yaml:"blocks"`
 
-	// How often the base fee may double before a transaction is too cheap to be mined. Each doubling outlasts six full blocks.
+	// How often the base fee may double before a transaction is too cheap to be mined. One outlasts five full blocks, each more six.
 	// The room that is not needed is not paid, but the wallet must have it. Without effect on a legacy gas price.
 	Headroom uint `yaml:"headroom"`
 

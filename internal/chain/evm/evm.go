@@ -56,8 +56,8 @@ type Config struct {
 	FeeKind FeeKind
 	// FeeBlocks is from how many of the newest blocks the tips are taken; 0 means 20.
 	FeeBlocks uint64
-	// Headroom is how often the base fee may double before a transaction is too cheap; 0 means once. Each doubling outlasts
-	// six full blocks. What is not needed is not paid, but the sender must have it.
+	// Headroom is how often the base fee may double before a transaction is too cheap; 0 means once, which outlasts five
+	// full blocks; each more outlasts six. What is not needed is not paid, but the sender must have it.
 	Headroom uint
 	// MinTip is the least tip, on a chain without base fee the least gas price; nil means none.
 	MinTip *big.Int
