@@ -20,7 +20,7 @@ import (
 // TestAChainWithoutBaseFeeGetsLegacyTransactions: found out, built, signed, mined.
 func TestAChainWithoutBaseFeeGetsLegacyTransactions(t *testing.T) {
 	n := startNode(t, nodes.Anvil, nodes.Options{BlockTime: -1, Arguments: []string{"--hardfork", "berlin"}})
-	network := dial(t, evm.Config{URL: n.URL(), ChainID: n.ChainID()})
+	network := dial(t, evm.Config{URLs: []string{n.URL()}, ChainID: n.ChainID()})
 	by := fundedOn(t, n, 1e18)
 	txs, errs := network.Build(t.Context(), []chain.Call{{From: by.Address(), To: checksummed[4], Value: big.NewInt(1)}})
 	must(t, errs[0])
@@ -35,7 +35,7 @@ func TestAChainWithoutBaseFeeGetsLegacyTransactions(t *testing.T) {
 // TestABaseFeeTimesTenIsFollowed: what waits is too cheap, and one Raise to the new quote is mined, within the policy.
 func TestABaseFeeTimesTenIsFollowed(t *testing.T) {
 	n := startNode(t, nodes.Anvil, nodes.Options{BlockTime: time.Hour})
-	network := dial(t, evm.Config{URL: n.URL(), ChainID: n.ChainID(), FeeAge: time.Nanosecond})
+	network := dial(t, evm.Config{URLs: []string{n.URL()}, ChainID: n.ChainID(), FeeAge: time.Nanosecond})
 	by := newKey(t)
 	must(t, n.Call(t.Context(), nil, "anvil_setBalance", by.Address(), (*hexutil.Big)(big.NewInt(1e18))))
 	must(t, n.Call(t.Context(), nil, "evm_mine"))
@@ -75,7 +75,7 @@ func TestRealNodesTellRevertsAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := startNode(t, how, nodes.Options{})
-			network := dial(t, evm.Config{URL: n.URL(), ChainID: n.ChainID()})
+			network := dial(t, evm.Config{URLs: []string{n.URL()}, ChainID: n.ChainID()})
 			by := fundedOn(t, n, 1e18)
 			for nonce, test := range []struct {
 				data []byte

@@ -114,7 +114,7 @@ func port(t *testing.T, c *devchain.Chain) int {
 // TestAReplacementBelowATenthIsRefused: what Bump gives is the least that go-ethereum's pool takes, its rounding down allowed for.
 func TestAReplacementBelowATenthIsRefused(t *testing.T) {
 	c := start(t, devchain.Config{BlockTime: 5 * time.Millisecond})
-	network := dial(t, evm.Config{URL: c.URL()})
+	network := dial(t, evm.Config{URLs: []string{c.URL()}})
 	by := newAccount(t, c, 1e18)
 	tx := chain.Unsigned{
 		Chain: network.ID(), From: by.Address(), To: checksummed[1], Value: big.NewInt(1), Gas: 21_000, Fee: big.NewInt(5_000_000_007), Tip: big.NewInt(1_000_000_003),
