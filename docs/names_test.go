@@ -60,7 +60,7 @@ func source(t *testing.T, ending string, folders ...string) string {
 }
 
 func TestNamedFilesExist(t *testing.T) {
-	place := regexp.MustCompile(`^(api|client|cmd|contracts|docs|internal|schemas|test|workflows)/[\w./-]*$`)
+	place := regexp.MustCompile(`^(api|client|cmd|contracts|docs|examples|internal|schemas|test|workflows)/[\w./-]*$`)
 	mentions(t, func(d document, l line, name string) {
 		if !place.MatchString(name) || strings.Contains(name, "…") {
 			return
@@ -134,7 +134,7 @@ func TestNamedFieldsAreConfigured(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(config.Example()), &tree); err != nil {
 		t.Fatal(err)
 	}
-	field := regexp.MustCompile(`^(api|auth|messages|chain|custody|controller|telemetry)\.[a-z_.]+$`)
+	field := regexp.MustCompile(`^(api|auth|control_points|messages|chain|custody|controller|telemetry)\.[a-z_.]+$`)
 	mentions(t, func(d document, l line, name string) {
 		if !field.MatchString(name) || strings.HasSuffix(name, ".md") || strings.HasSuffix(name, ".go") {
 			return

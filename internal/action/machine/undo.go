@@ -13,20 +13,20 @@ func (l *loader) reviewUndo() {
 	g.add(l.def.States, nil)
 	for _, name := range sorted(g.states) {
 		st := g.states[name]
-		undo := l.rules.Undo(st.Resource)
+		undo := l.rules.Undo(st.Action)
 		if st.Type != Task || undo == "" {
 			continue
 		}
 		follows, undone := "", false
 		for _, after := range g.after(name) {
 			next := g.states[after]
-			undone = undone || next.Resource == undo
-			if next.Effect && next.Resource != undo && follows == "" {
+			undone = undone || next.Action == undo
+			if next.Effect && next.Action != undo && follows == "" {
 				follows = after
 			}
 		}
 		if follows != "" && !undone {
-			l.of(st, []any{"Resource"}, "runs %s, and %s can fail after it with that done; lead from there to a Task whose Resource is %s", st.Resource, follows, undo)
+			l.of(st, []any{"Resource"}, "runs %s, and %s can fail after it with that done; lead from there to a Task whose Resource is %s", st.Action, follows, undo)
 		}
 	}
 }
