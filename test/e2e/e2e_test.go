@@ -85,8 +85,14 @@ func open(t *testing.T, fields map[string]any) *scene {
 // serve starts the process and waits until it answers.
 func (s *scene) serve() {
 	s.t.Helper()
+	s.serveWith("")
+}
+
+// serveWith starts it with faults.
+func (s *scene) serveWith(faults string) {
+	s.t.Helper()
 	var err error
-	if s.process, err = s.in.Start(""); err != nil {
+	if s.process, err = s.in.Start(faults); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(s.process.Kill)

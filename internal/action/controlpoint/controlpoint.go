@@ -129,7 +129,7 @@ func (p *Point) action(o *operation) step.Action {
 
 // run answers one task.
 func (p *Point) run(ctx context.Context, o *operation, task step.Task) step.Outcome {
-	c := &conversation{point: p, op: o, step: Step{task.Record.ID, task.State}, known: map[string]Entry{}}
+	c := &conversation{point: p, op: o, step: Step{task.Record.ID, task.Key()}, known: map[string]Entry{}}
 	if err := c.open(ctx, task); err != nil {
 		return step.Outcome{Err: err}
 	}

@@ -24,7 +24,7 @@ func (p *Point) Plan(ctx context.Context, action string, task step.Task) ([]Plan
 	if action != o.name {
 		return nil, problem.New(problem.NotFound, "action-unknown", "the control point %s has no action %s", p.Name, action)
 	}
-	c := &conversation{point: p, op: o, step: Step{task.Record.ID, task.State}, known: map[string]Entry{}}
+	c := &conversation{point: p, op: o, step: Step{task.Record.ID, task.Key()}, known: map[string]Entry{}}
 	if err := c.open(ctx, task); err != nil {
 		return nil, err
 	}
