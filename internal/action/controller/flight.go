@@ -31,6 +31,26 @@ func (f *flight) lingers(c *Controller) bool {
 	return f.run.Effect && f.again.Sub(f.began) < c.Linger && !c.stopping.Load()
 }
 
+// The longest that an unfinished action is left alone, unless it asks for more.
+const rest = 5 * time.Minute
+
+// askAgain is when an unfinished action is asked again: when it wants to be, and the later the longer it takes, so that what
+// is stuck costs little. It is noticed a tenth too late at the most, and never later than its deadline.
+func askAgain(run *machine.Run, later time.Duration, now time.Time) time.Time {
+	at := now.Add(max(later, min(now.Sub(run.Since)/10, rest)))
+	if d := run.Deadline; !d.IsZero() && d.After(now) && at.After(d) {
+		return d
+	}
+	return at
+}
+
+// news tells whether what an unfinished action says is to be stored again. So the history tells of a long wait as it is now, and
+// grows by a few entries and later by one an hour.
+func (w *work) news(f *flight, now time.Time) bool {
+	half := now.Sub(f.run.Since) / 2
+	return f.note != "" && now.Sub(w.rec.Updated) >= min(max(half, time.Minute), time.Hour)
+}
+
 // arrival is something that has happened to a message in hand.
 type arrival struct {
 	flight  *flight // nil: a time has come

@@ -112,7 +112,7 @@ func (c *Controller) arrive(ctx context.Context, w *work, a arrival) *machine.Do
 	for _, run := range move.Runs {
 		switch {
 		case a.event.Kind == machine.Later && run.State == a.flight.run.State:
-			a.flight.run, a.flight.again = run, now.Add(a.outcome.Later)
+			a.flight.run, a.flight.again = run, askAgain(&run, a.outcome.Later, now)
 			w.flights[run.State] = a.flight
 		case run.Effect:
 			w.ask(run, now)
@@ -162,7 +162,7 @@ func (c *Controller) stand(w *work, now time.Time) (t guarantee.Transition, comm
 		return c.transition(w, guarantee.Running, time.Time{}, ""), len(w.entries) > 0
 	case due.IsZero():
 		return c.park(w, "the workflow waits for nothing: "+w.place.State), true
-	case unfinished != nil && (w.rec.Status != guarantee.Waiting || len(w.entries) > 0):
+	case unfinished != nil && (w.rec.Status != guarantee.Waiting || len(w.entries) > 0 || w.news(unfinished, now)):
 		w.entries = append(w.entries, c.entry(w, unfinished.run.State, "waiting", unfinished.note, now))
 	case len(w.entries) == 0 && w.rec.Status != guarantee.Waiting: // resumed before its time: only who waits can be postponed
 		w.entries = append(w.entries, c.entry(w, w.place.State, "waiting", "until "+due.UTC().Format(time.RFC3339), now))

@@ -113,6 +113,7 @@ type Run struct {
 	Attempt   int
 	Resumed   bool      // an earlier run of this attempt may have been cut off
 	Begun     []string  // the states whose effect may have happened, at any time
+	Since     time.Time // when the attempt began
 	Deadline  time.Time // zero: none
 
 	Heartbeat time.Duration // how often the action must report; 0: need not

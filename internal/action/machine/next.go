@@ -248,7 +248,7 @@ func (m *mover) ask(st *State, resumed bool) {
 		m.visit(st.Name, "entered", "") // a call is stored before its token is given away
 	}
 	m.place.Phase, m.place.Until = Running, 0
-	m.run = &Run{State: m.prefix + st.Name, Action: st.Action, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Begun: m.root.place.Begun.Names()}
+	m.run = &Run{State: m.prefix + st.Name, Action: st.Action, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Since: time.UnixMicro(m.place.Entered), Begun: m.root.place.Begun.Names()}
 	if timeout := m.timeout(st); timeout > 0 {
 		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(timeout)
 	}

@@ -44,7 +44,7 @@ type Outcome struct {
 	Output  any           // marshalled to JSON as the state's result; nil is {}. With Err: what a Catch sees as Details
 	Note    string        // one line for the history: which rule decided, which hash was sent
 	Err     error         // its problem code is the error name that Retry and Catch see
-	Later   time.Duration // not finished: run the same task again after this long; not an attempt
+	Later   time.Duration // not finished: run the same task again after this long, or after a tenth of the time that it takes already, up to five minutes; not an attempt
 	Archive bool          // the commit that ends the workflow moves the message into the archive
 }
 
