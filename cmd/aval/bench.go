@@ -60,6 +60,7 @@ type figures struct {
 	P95      float64 `json:"p95_ms"`
 	P99      float64 `json:"p99_ms"`
 	CPU      float64 `json:"cpu_ms_per_unit"`
+	Node     *alone  `json:"node_alone,omitempty"` // measured in the same run, after it
 }
 
 // meter counts what ends and how long it took. At most InFlight are under way; Enter waits for a place.
@@ -201,5 +202,9 @@ func printFigures(out io.Writer, asJSON bool, runs []figures) error {
 	if len(runs) > 1 {
 		row("median", median)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	printAlone(out, runs)
+	return nil
 }

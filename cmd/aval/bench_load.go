@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 type loadBench struct {
 	*meter
 	platform *platform
+	node     *benchNode // nil: the embedded chain
 	client   *client.Client
 	sign     client.Signer
 	ids      chan client.IDs // one id each
@@ -35,21 +35,37 @@ type loadBench struct {
 // benchMessages sends note.v1 messages.
 func benchMessages(ctx context.Context, m *meter) (figures, error) {
 	text := strings.Repeat("x", 700)
-	return benchLoad(ctx, "messages", m, func(context.Context, *loadBench) (func(int) (string, any), error) {
+	return benchLoad(ctx, "messages", m, nil, func(context.Context, *loadBench) (func(int) (string, any), error) {
 		return func(n int) (string, any) {
 			return "note.v1", map[string]any{"text": text, "reference": fmt.Sprint(n)}
 		}, nil
 	})
 }
 
-// benchTransfers sends native coin from so many wallets, each with a key of its own, until it is confirmed.
-func benchTransfers(ctx context.Context, m *meter, keys int) (figures, error) {
-	return benchLoad(ctx, "transfers", m, func(ctx context.Context, b *loadBench) (func(int) (string, any), error) {
+// benchTransfers sends native coin from so many wallets, each with a key of its own, until it is confirmed: on the embedded
+// chain, or on a node, which is then fed alone with as many transactions.
+func benchTransfers(ctx context.Context, m *meter, keys int, where string) (f figures, err error) {
+	var node *benchNode
+	if where != "" {
+		if node, err = openBenchNode(ctx, where); err != nil {
+			return f, err
+		}
+		defer func() { _ = node.end() }()
+	}
+	f, err = benchLoad(ctx, "transfers", m, node, func(ctx context.Context, b *loadBench) (func(int) (string, any), error) {
 		wallets, err := b.wallets(ctx, keys)
 		return func(n int) (string, any) {
 			return "transfer.v1", client.Transfer{Wallet: wallets[n%keys].ID, To: "0x000000000000000000000000000000000000dEaD", Asset: "native", Amount: "1"}
 		}, err
 	})
+	if err != nil || node == nil {
+		return f, err
+	}
+	if f.Node, err = node.feed(ctx, f.Count, keys, config.Default().Chain.Confirmations); err != nil {
+		return f, err
+	}
+	f.Node.Ratio = f.Rate / f.Node.Rate
+	return f, nil
 }
 
 func benchConfig(folder string) config.Config {
@@ -61,17 +77,27 @@ func benchConfig(folder string) config.Config {
 	return cfg
 }
 
+// on is the configuration for a node in the place of the embedded chain.
+func (n *benchNode) on(cfg config.Config, inFlight int) config.Config {
+	if n == nil {
+		return cfg
+	}
+	cfg.Chain.URL, cfg.Chain.ID, cfg.Chain.Poll = config.Endpoints{config.Endpoint(n.url)}, n.chainID, 100*time.Millisecond
+	cfg.Controller.InFlight = max(cfg.Controller.InFlight, 2*inFlight)
+	return cfg
+}
+
 // preparation readies a scenario and gives what the nth message is: its type and its body.
 type preparation func(context.Context, *loadBench) (func(n int) (messageType string, body any), error)
 
-func benchLoad(ctx context.Context, scenario string, m *meter, prepare preparation) (f figures, err error) {
+func benchLoad(ctx context.Context, scenario string, m *meter, node *benchNode, prepare preparation) (f figures, err error) {
 	folder, remove, err := m.flags.folder()
 	if err != nil {
 		return f, err
 	}
 	defer remove()
-	b := &loadBench{meter: m, begun: map[string]time.Time{}, ids: make(chan client.IDs, 200)}
-	b.platform, err = openPlatform(ctx, benchConfig(folder), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked})
+	b := &loadBench{meter: m, node: node, begun: map[string]time.Time{}, ids: make(chan client.IDs, 200)}
+	b.platform, err = openPlatform(ctx, node.on(benchConfig(folder), m.flags.InFlight), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked})
 	if err != nil {
 		return f, err
 	}
@@ -135,20 +161,24 @@ func addressOf(key *ecdsa.PrivateKey) string { return crypto.PubkeyToAddress(key
 
 // wallets creates and funds as many as there are keys.
 func (b *loadBench) wallets(ctx context.Context, n int) ([]client.Wallet, error) {
-	list := make([]client.Wallet, n)
-	ether := new(big.Int).Exp(big.NewInt(10), big.NewInt(21), nil)
+	list, addresses := make([]client.Wallet, n), make([]string, n)
 	for i := range list {
 		w, err := b.client.CreateWallet(ctx, client.NewWallet{Name: fmt.Sprintf("wallet %d", i)})
 		if err != nil {
 			return nil, err
 		}
-		if _, err := b.platform.dev.Faucet(ctx, w.Address, ether); err != nil {
+		list[i], addresses[i] = w, w.Address
+	}
+	if b.node != nil {
+		return list, b.node.fund(ctx, benchCoin(), addresses...)
+	}
+	for _, address := range addresses {
+		if _, err := b.platform.dev.Faucet(ctx, address, benchCoin()); err != nil {
 			return nil, err
 		}
-		list[i] = w
 	}
 	for { // the last one funded is there when all are
-		account, err := b.platform.network.Account(ctx, list[n-1].Address)
+		account, err := b.platform.network.Account(ctx, addresses[n-1])
 		if err != nil || account.Balance.Sign() > 0 {
 			return list, err
 		}
