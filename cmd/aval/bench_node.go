@@ -28,7 +28,7 @@ type alone struct {
 	Count   int     `json:"count"`
 	Seconds float64 `json:"seconds"`
 	Rate    float64 `json:"rate_per_second"`
-	Ratio   float64 `json:"aval_to_node"` // Aval's rate, as a part of this one
+	Ratio   float64 `json:"ratio"` // Aval's rate, as a part of this one
 }
 
 // benchNode is a node that a benchmark measures beside: a development node, which has an account of its own to pay from.
