@@ -3,9 +3,11 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
@@ -146,6 +148,37 @@ func TestARevertIsExplained(t *testing.T) {
 	}
 	if mined := strings.Contains(failed.Reason, "and reverted"); mined != (len(s.paid(s.wallet.Address)) == 2) || mined && !strings.Contains(string(failed.Ext), `"gas_used":`) {
 		t.Errorf("the chain shows %d transactions, and the message %s, %s", len(s.paid(s.wallet.Address)), failed.Reason, failed.Ext)
+	}
+}
+
+// What would cost more than its budget waits without a nonce; when the message's own time is over it is refused, and the
+// wallet's next transaction goes on.
+func TestABudgetHoldsUpAndExpiryEnds(t *testing.T) {
+	s := open(t, nil)
+	s.stop()
+	chain := map[string]any{"url": s.chain.Wire.URL, "id": s.chain.ChainID()}
+	s.in.Set(t, "chain", map[string]any{"url": s.chain.Wire.URL, "id": s.chain.ChainID(), "fees": map[string]any{
+		"types": map[string]any{"transfer.v1": map[string]any{"budget": "1 gwei"}},
+	}})
+	s.serve()
+	m, ids := s.draft(s.alice, "transfer.v1", client.Transfer{Wallet: s.wallet.ID, To: payee, Asset: "native", Amount: "7"})
+	m.Expires = time.Now().Add(4 * time.Second).Truncate(time.Second)
+	if _, err := s.alice.Submit(t.Context(), m.ID, s.sign(s.alice, m, ids)); err != nil {
+		t.Fatal(err)
+	}
+	if rec := s.ends(m.ID, client.Failed); !strings.Contains(rec.Reason, "message-expired") {
+		t.Errorf("it ended as %+v", rec)
+	}
+	steps, err := s.alice.History(t.Context(), m.ID)
+	if err != nil || !strings.Contains(fmt.Sprint(steps), "fee-budget-exceeded") {
+		t.Errorf("the history does not tell why it waited: %+v, %v", steps, err)
+	}
+	s.stop()
+	s.in.Set(t, "chain", chain)
+	s.serve()
+	s.ends(s.transfer(payee, "native", "3").ID, client.Succeeded)
+	if paid := s.paid(s.wallet.Address); len(paid) != 1 || paid[0].Nonce() != 0 {
+		t.Errorf("the chain shows %d transactions", len(paid))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -77,6 +78,15 @@ func TestStartRefusals(t *testing.T) {
 	s.chain.Wire.Cut(true)
 	dies(t, s.startBad(), 5, "chain-unreachable")
 	s.chain.Wire.Cut(false)
+	for _, mistake := range []map[string]any{
+		{"fees": map[string]any{"types": map[string]any{"trasnfer.v1": map[string]any{"percentile": 90}}}},
+		{"fees": map[string]any{"default": map[string]any{"budget": "much"}}},
+		{"abis": s.in.Folder + "/nowhere"},
+	} {
+		maps.Copy(mistake, chain)
+		s.in.Set(t, "chain", mistake)
+		dies(t, s.startBad(), 2, "config-invalid")
+	}
 	s.in.Set(t, "chain", chain)
 
 	s.in.Set(t, "custody", map[string]any{"key_file": s.in.Folder + "/another.kek"})
