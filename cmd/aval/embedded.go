@@ -408,7 +408,7 @@ func (p *platform) openServer(context.Context) error {
 	services := server.Services{
 		Messages: p.messages, Tasks: p.messages, Why: p.why, Queries: p.queries, Outbox: p.outbox, Live: p.hub, Clients: sqlite.NewClients(p.record),
 		Mender:  p.queries,
-		Wallets: p.wallets, Keys: releaser{p}, Types: p.catalog, Workflows: p.library, Tokens: tokens, Alive: health.Handler(checks.Liveness), Ready: health.Handler(checks.Readiness), Metrics: p.metrics.Handler(),
+		Wallets: p.wallets, Keys: releaser{p}, Transactions: p.desk(), Types: p.catalog, Workflows: p.library, Tokens: tokens, Alive: health.Handler(checks.Liveness), Ready: health.Handler(checks.Readiness), Metrics: p.metrics.Handler(),
 	}
 	if issuer != nil {
 		services.Credentials, services.Issuer = issuer, issuer.Handler()

@@ -20,6 +20,11 @@ func (p *platform) newKeeper() *transaction.Keeper {
 	})
 }
 
+// desk is where operators ask about transactions.
+func (p *platform) desk() *transaction.Desk {
+	return &transaction.Desk{Keeper: p.keeper, Journal: sqlite.NewTransactions(p.record)}
+}
+
 // feePolicyOf is what the transaction of a step may cost: the policy of its message's type.
 func (p *platform) feePolicyOf(ctx context.Context, step signer.Step) (chain.FeePolicy, error) {
 	rec, _, err := p.store.Get(ctx, step.Message)

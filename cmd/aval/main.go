@@ -31,6 +31,7 @@ type cli struct {
 	Task      taskCommands      `cmd:"" group:"use" help:"Answer tasks that wait for somebody."`
 	Client    clientCommands    `cmd:"" group:"operate" help:"Register clients and say who signs for them."`
 	Key       keyCommands       `cmd:"" group:"operate" help:"Look at the signing keys; make a client's signer key."`
+	Tx        txCommands        `cmd:"" group:"operate" help:"See what is pending on the chain, and act on it."`
 	Reference referenceCommands `cmd:"" group:"operate" help:"Check and mend the read model."`
 	Workflow  workflowCommands  `cmd:"" group:"operate" help:"List and check workflow definitions."`
 

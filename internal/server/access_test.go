@@ -70,12 +70,12 @@ func own(t *testing.T, p *party) possessions {
 	id, _ := p.submit("the secret plan of " + p.id)
 	var w server.Wallet
 	p.call("POST", "/v1/wallets", []byte(`{"name":"main"}`)).into(t, http.StatusCreated, &w)
-	return possessions{"messages": string(id), "wallets": w.ID, "clients": p.id, "keys": w.Key, "types": "note.v1", "workflows": "note.v1"}
+	return possessions{"messages": string(id), "wallets": w.ID, "clients": p.id, "keys": w.Key, "types": "note.v1", "workflows": "note.v1", "transactions": w.Key + ":7"}
 }
 
 // strangers are well-formed ids of things that do not exist.
 func strangers() possessions {
-	return possessions{"messages": string(message.NewID()), "wallets": typeid.New("wal"), "clients": typeid.New("cli"), "keys": typeid.New("key"), "types": "nothing.v1", "workflows": "nothing.v1"}
+	return possessions{"messages": string(message.NewID()), "wallets": typeid.New("wal"), "clients": typeid.New("cli"), "keys": typeid.New("key"), "types": "nothing.v1", "workflows": "nothing.v1", "transactions": typeid.New("key") + ":7"}
 }
 
 // at is the endpoint's path with the id of the thing that it is about.

@@ -8,12 +8,14 @@ import (
 
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/auth"
+	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/reference"
+	"github.com/avalhq/aval/internal/transaction"
 	"github.com/avalhq/aval/internal/wallet"
 )
 
@@ -62,6 +64,15 @@ type Keys interface {
 	Release(ctx context.Context, id string) error
 }
 
+// Transactions is what the server needs of the transaction manager's desk; transaction.Desk does.
+type Transactions interface {
+	List(ctx context.Context, q transaction.Query) ([]transaction.Report, error)
+	Show(ctx context.Context, id transaction.ID) (transaction.Report, error)
+	Bump(ctx context.Context, id transaction.ID, price *chain.Price, by, why string) (transaction.Report, error)
+	Cancel(ctx context.Context, id transaction.ID, price *chain.Price, by, why string) (transaction.Report, error)
+	Resend(ctx context.Context, id transaction.ID, by string) (transaction.Report, error)
+}
+
 // Credentials gives a client a secret for the development issuer; auth.Issuer does.
 type Credentials interface {
 	Enroll(ctx context.Context, client string, scopes ...string) (secret string, err error)
@@ -88,22 +99,23 @@ type Mender interface {
 
 // Services are what the server serves. Those that may be nil say so.
 type Services struct {
-	Messages    Messages
-	Tasks       Tasks
-	Why         func(context.Context, message.ID) (guarantee.Why, error)
-	Queries     Queries
-	Mender      Mender
-	Outbox      event.Outbox
-	Live        Live
-	Clients     clients.Store // its rules are those of clients.Service
-	Credentials Credentials   // nil when tokens come from an outside issuer
-	Wallets     Wallets
-	Keys        Keys
-	Types       Types
-	Workflows   Workflows
-	Tokens      auth.Verifier
-	Alive       http.Handler // for /healthz; nil always says yes
-	Ready       http.Handler // for /readyz; nil says yes until the server stops
-	Metrics     http.Handler // may be nil
-	Issuer      http.Handler // of the development issuer; may be nil
+	Messages     Messages
+	Tasks        Tasks
+	Why          func(context.Context, message.ID) (guarantee.Why, error)
+	Queries      Queries
+	Mender       Mender
+	Outbox       event.Outbox
+	Live         Live
+	Clients      clients.Store // its rules are those of clients.Service
+	Credentials  Credentials   // nil when tokens come from an outside issuer
+	Wallets      Wallets
+	Keys         Keys
+	Transactions Transactions
+	Types        Types
+	Workflows    Workflows
+	Tokens       auth.Verifier
+	Alive        http.Handler // for /healthz; nil always says yes
+	Ready        http.Handler // for /readyz; nil says yes until the server stops
+	Metrics      http.Handler // may be nil
+	Issuer       http.Handler // of the development issuer; may be nil
 }

@@ -99,6 +99,7 @@ func (s *Server) routes() {
 	s.clientRoutes()
 	s.walletRoutes()
 	s.keyRoutes()
+	s.transactionRoutes()
 	s.catalogRoutes()
 	s.workflowRoutes()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/big"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -244,40 +243,6 @@ func TestI13AfterARestartStoredBytesAreSentAgain(t *testing.T) {
 		if len(tx.Attempts) != 1 || tx.Fate.Attempt != 0 {
 			t.Errorf("transaction %d was signed %d times", i, len(tx.Attempts))
 		}
-	}
-}
-
-// TestOperatorsCancelAndRaise: one that waits behind a gap is cancelled, another raised; both are recorded with who did it.
-func TestOperatorsCancelAndRaise(t *testing.T) {
-	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: transaction.Rules{Grace: time.Hour}})
-	steps := r.sign(t, 3, nil)
-	check(t, errors.Join(r.keeper.Offer(t.Context(), steps[1:])...)) // nonce 0 is missing, so the others wait
-	cancelled, err := r.keeper.Intervene(t.Context(), steps[1], transaction.NoOp, "alice", "the receiver has changed")
-	check(t, err)
-	if a := cancelled.Newest(); a.Kind != transaction.NoOp || a.By != "alice" || len(a.Signed.Raw) == 0 {
-		t.Errorf("the newest attempt is %+v", a)
-	}
-	_, err = r.keeper.Intervene(t.Context(), steps[1], transaction.Raise, "alice", "it is urgent")
-	if !errors.Is(err, transaction.ErrInadmissible) {
-		t.Errorf("what was cancelled could be raised: %v", err)
-	}
-	_, err = r.keeper.Intervene(t.Context(), steps[2], transaction.Raise, "bob", "it is urgent")
-	check(t, err)
-	facts, err := r.keeper.Why(t.Context(), steps[2])
-	if err != nil || !strings.Contains(strings.Join(facts, " "), "2 transactions of "+r.k.Address+" are before it") {
-		t.Errorf("why: %q, %v", facts, err)
-	}
-	r.run(t)
-	_, err = r.keeper.Resend(t.Context(), steps[0])
-	check(t, err)
-	all := r.ended(t, steps)
-	for i, kind := range []transaction.Kind{transaction.First, transaction.NoOp, transaction.Raise} {
-		if mined, _ := all[i].Ended(); mined.Kind != kind {
-			t.Errorf("transaction %d was mined as %+v", i, mined)
-		}
-	}
-	if _, err = r.keeper.Intervene(t.Context(), steps[0], transaction.NoOp, "alice", "too late"); !errors.Is(err, transaction.ErrSettled) {
-		t.Errorf("what is mined could be cancelled: %v", err)
 	}
 }
 

@@ -33,6 +33,7 @@ import (
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/message"
 )
 
 // Kind says what an attempt does with the nonce.
@@ -185,4 +186,6 @@ type Journal interface {
 	Events(ctx context.Context, key string, nonce uint64) ([]Event, error)
 	// ByHash finds the transaction that one of whose attempts has the hash: transaction-unknown otherwise (I15).
 	ByHash(ctx context.Context, hash string) (Transaction, error)
+	// ByMessage lists what was decided for a message, by its states.
+	ByMessage(ctx context.Context, id message.ID) ([]Transaction, error)
 }

@@ -236,3 +236,23 @@ func (t *Transactions) ByHash(ctx context.Context, hash string) (found transacti
 	})
 	return found, err
 }
+
+// ByMessage finds the states that decided, and then each of them.
+func (t *Transactions) ByMessage(ctx context.Context, id message.ID) ([]transaction.Transaction, error) {
+	var steps []signer.Step
+	err := t.db.view(ctx, func(conn *sqlite.Conn) error {
+		return run(conn, "SELECT state FROM decisions WHERE message = ? ORDER BY state", func(s *sqlite.Stmt) { s.BindText(1, string(id)) }, func(s *sqlite.Stmt) error {
+			steps = append(steps, signer.Step{Message: id, State: s.ColumnText(0)})
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	found, err := t.Find(ctx, steps)
+	all := make([]transaction.Transaction, 0, len(steps))
+	for _, step := range steps {
+		all = append(all, found[step])
+	}
+	return all, err
+}

@@ -29,6 +29,7 @@ import (
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/internal/server"
 	"github.com/avalhq/aval/internal/tasktoken"
+	"github.com/avalhq/aval/internal/transaction"
 	"github.com/avalhq/aval/internal/typeid"
 	"github.com/avalhq/aval/internal/wallet"
 	"github.com/avalhq/aval/schemas"
@@ -141,7 +142,7 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 	return server.Services{
 		Messages: front, Tasks: front, Queries: read, Mender: read, Outbox: e.Outbox, Live: hub, Clients: e.Clients, Credentials: e.Issuer,
 		Wallets: wallet.NewService(e.Wallets, keyMaker{e.Keys}, map[string]wallet.Chain{Chain: {Network: rich{}}}, time.Now),
-		Keys:    keys{e.Keys}, Types: catalog, Workflows: library, Issuer: e.Issuer.Handler(),
+		Keys:    keys{e.Keys}, Transactions: none{}, Types: catalog, Workflows: library, Issuer: e.Issuer.Handler(),
 		Why: func(ctx context.Context, id message.ID) (guarantee.Why, error) {
 			rec, history, err := e.Guarantee.Get(ctx, id)
 			if err != nil {
@@ -237,6 +238,27 @@ func (begin) Again(_ context.Context, ref string, _ []byte, _ []guarantee.Part) 
 
 func (begin) Restart(_ context.Context, ref string, place []byte, _ []guarantee.Part) (guarantee.Start, error) {
 	return guarantee.Start{Ref: ref, Place: place}, nil
+}
+
+// none is a desk where nothing was ever signed.
+type none struct{}
+
+func (none) List(context.Context, transaction.Query) ([]transaction.Report, error) { return nil, nil }
+
+func (none) Show(context.Context, transaction.ID) (transaction.Report, error) {
+	return transaction.Report{}, transaction.ErrUnknown
+}
+
+func (n none) Bump(ctx context.Context, id transaction.ID, _ *chain.Price, _, _ string) (transaction.Report, error) {
+	return n.Show(ctx, id)
+}
+
+func (n none) Cancel(ctx context.Context, id transaction.ID, _ *chain.Price, _, _ string) (transaction.Report, error) {
+	return n.Show(ctx, id)
+}
+
+func (n none) Resend(ctx context.Context, id transaction.ID, _ string) (transaction.Report, error) {
+	return n.Show(ctx, id)
 }
 
 // keyMaker registers keys that nobody holds.

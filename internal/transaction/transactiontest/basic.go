@@ -164,3 +164,17 @@ func byHash(t *testing.T, h Harness) {
 		want(t, err, transaction.ErrUnknown)
 	}
 }
+
+func byMessage(t *testing.T, h Harness) {
+	d := open(t, h, 2)
+	d.replace(t, first+1, d.raise(t, first+1))
+	found, err := d.Journal.ByMessage(t.Context(), d.steps[1].Message)
+	must(t, err)
+	if len(found) != 1 {
+		t.Fatalf("the message leads to %v", found)
+	}
+	same(t, "found by its message", found[0], d.read(t, first+1))
+	if found, err := d.Journal.ByMessage(t.Context(), "msg_unknown"); err != nil || len(found) != 0 {
+		t.Errorf("an unknown message leads to %v, %v", found, err)
+	}
+}

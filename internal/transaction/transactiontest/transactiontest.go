@@ -48,6 +48,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Harness) {
 		"Basic/FatesReadBack":                fates,
 		"Basic/EventsKeepTheirOrder":         events,
 		"Basic/I15ByHash":                    byHash,
+		"Basic/ByMessage":                    byMessage,
 		"Refusals/I6AnotherIntent":           anotherIntent,
 		"Refusals/APriceThatNoNodeTakes":     cheap,
 		"Refusals/NoWayBackFromANoOp":        noWayBack,
