@@ -25,6 +25,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -192,20 +193,29 @@ func (c *conversation) vars(l *leg, key string) map[string]any {
 	return map[string]any{"args": c.args, "message": c.message, "target": l.name, "key": key}
 }
 
-// targets says which are asked. What was begun stays with the target that it was begun with, whatever the file says by now.
+// targets says which are asked. What was begun stays with the target that it was begun with, whatever the file says by now:
+// it is that one, or among those that are gathered.
 func (c *conversation) targets() ([]string, error) {
-	if c.op.gather == nil {
-		for _, name := range sorted(c.known) {
-			if c.known[name].Phase == Undone {
-				continue
-			}
-			if c.op.legs[name] == nil {
-				return nil, problem.New(problem.Conflict, "control-point-unknown", "the request was sent to %s, which the control point %s does not have any more; find out there what came of it under the key %s", name, c.point.Name, key(c.step, name))
-			}
-			return []string{name}, nil
+	var begun []string
+	for _, name := range sorted(c.known) {
+		switch {
+		case c.known[name].Phase == Undone:
+		case c.op.legs[name] == nil:
+			return nil, problem.New(problem.Conflict, "control-point-unknown", "the request was sent to %s, which the control point %s does not have any more; find out there what came of it under the key %s", name, c.point.Name, key(c.step, name))
+		default:
+			begun = append(begun, name)
 		}
 	}
-	return c.routed()
+	if c.op.gather == nil && len(begun) > 0 {
+		return begun[:1], nil
+	}
+	names, err := c.routed()
+	for _, name := range begun {
+		if !slices.Contains(names, name) {
+			names = append(slices.Clone(names), name)
+		}
+	}
+	return names, err
 }
 
 // routed goes through the routing table.

@@ -44,13 +44,13 @@ func told(t *testing.T, o step.Outcome) string {
 func refuses(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(400); return true }
 
 func TestAllHaveToAnswer(t *testing.T) {
-	s, banks := three(t, "{want: all}", lookupPart)
+	s, _ := three(t, "{want: all}", lookupPart)
 	o := s.run(false, fifty)
 	s.want(o, "ok")
 	if got := told(t, o); got != "a answered,b answered,c answered" {
 		t.Error(got)
 	}
-	s, banks = three(t, "{want: all}", lookupPart)
+	s, banks := three(t, "{want: all}", lookupPart)
 	banks[1].before = refuses
 	o = s.run(false, fifty)
 	s.want(o, "control-point-short")
@@ -151,5 +151,22 @@ route:
 	s.want(s.run(true, `{"amount":"50","lane":""}`), "ok")
 	if len(b.asked) != 0 {
 		t.Errorf("b was asked %v for what a has done", b.asked)
+	}
+}
+
+// TestI5AGatherKeepsTheTargetsThatItBeganWith, when the route leads to others by now.
+func TestI5AGatherKeepsTheTargetsThatItBeganWith(t *testing.T) {
+	a, b := newBank(t), newBank(t)
+	source := func(to string) string {
+		return fmt.Sprintf("name: hold\neffect: true\ntargets: {a: {url: %q}, b: {url: %q}}\nrequest: {path: /holds, body: {amount: \"50\"}}\ngather: {want: all}\nroute: [{to: %s}]\n%s", a.URL, b.URL, to, lookupPart)
+	}
+	s := load(t, source("a"))
+	a.after = hangUp
+	s.want(s.run(false, fifty), "control-point-incomplete")
+	s.load(source("b"))
+	o := s.run(true, fifty)
+	s.want(o, "ok")
+	if got := told(t, o); got != "b answered,a answered" || a.effects() != "50;" {
+		t.Errorf("%s, a has %s", got, a.effects())
 	}
 }

@@ -26,6 +26,8 @@ const (
 	defaultFailures    = 5
 	defaultPause       = 30 * time.Second
 	defaultKeyHeader   = "Idempotency-Key"
+
+	maxTimeout = 50 * time.Second // a run of an action has a minute
 )
 
 // target is one system that can be asked.
@@ -58,6 +60,9 @@ func (l *loader) target(name string, f targetFile) *target {
 	}
 	l.number(path+".max_response", f.MaxResponse, 4<<20)
 	l.number(path+".parallel", f.Parallel, 1024)
+	if f.Timeout > maxTimeout {
+		l.wrong(path+".timeout", "is %s, and may be %s at most: what takes longer answers at once and is asked for later (response.pending)", f.Timeout, maxTimeout)
+	}
 	l.url(path+".url", f.URL, t)
 	l.auth(path+".auth", f.Auth)
 	t.headers = l.request.headers(f.Headers, path+".headers")
@@ -69,6 +74,9 @@ func (l *loader) target(name string, f targetFile) *target {
 	t.breaker = circuitbreaker.NewBuilder[any]().WithFailureThreshold(uint(either(b.Failures, defaultFailures))).
 		WithDelay(either(b.Pause, defaultPause)).WithSuccessThreshold(1).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) { l.options.breaker(l.file.Name, name, e.NewState.String()) }).Build()
+	if l.options.Observe.Breaker != nil {
+		l.options.Observe.Breaker(l.file.Name, name, t.breaker.State().String())
+	}
 	t.slots = bulkhead.New[any](uint(max(t.parallel, 1)))
 	if f.Rate != nil {
 		l.number(path+".rate.calls", f.Rate.Calls, 1_000_000)
