@@ -20,6 +20,8 @@ type workflowCommands struct {
 	Run  workflowRun  `cmd:"" help:"Run a workflow offline: nothing is done, and waiting takes no time."`
 	Test workflowTest `cmd:"" help:"Run a file of cases offline."`
 
+	Diff workflowDiff `cmd:"" help:"Tell how two definitions differ, and whether messages could be moved."`
+
 	Versions workflowVersions `cmd:"" help:"List the definitions that a running Aval keeps (operator)."`
 	Install  workflowInstall  `cmd:"" help:"Give a running Aval a definition; nothing begins with it yet (operator)."`
 	Alias    workflowAlias    `cmd:"" help:"Say which definitions new messages begin with, and in which proportion (operator)."`

@@ -30,7 +30,7 @@ A mock file has a list for each state:
 
 // Run is the command.
 func (c *workflowRun) Run(s *screen) error {
-	source, err := readInput(c.File, s.in)
+	d, err := offline(s, c.File)
 	if err != nil {
 		return err
 	}
@@ -45,11 +45,6 @@ func (c *workflowRun) Run(s *screen) error {
 	}
 	if o.Mock, err = c.mock(s); err != nil {
 		return err
-	}
-	anything := func(string) (effect, known bool) { return false, true }
-	d, err := machine.Load(workflowName(c.File), source, anything)
-	if err != nil {
-		return inFile(c.File, err)
 	}
 	r, err := simulate.Execute(d, o)
 	if err != nil {
