@@ -20,7 +20,8 @@ type workflowCommands struct {
 	Run  workflowRun  `cmd:"" help:"Run a workflow offline: nothing is done, and waiting takes no time."`
 	Test workflowTest `cmd:"" help:"Run a file of cases offline."`
 
-	Diff workflowDiff `cmd:"" help:"Tell how two definitions differ, and whether messages could be moved."`
+	Graph workflowGraph `cmd:"" help:"Draw a workflow, and where a message stands in it."`
+	Diff  workflowDiff  `cmd:"" help:"Tell how two definitions differ, and whether messages could be moved."`
 
 	Versions workflowVersions `cmd:"" help:"List the definitions that a running Aval keeps (operator)."`
 	Install  workflowInstall  `cmd:"" help:"Give a running Aval a definition; nothing begins with it yet (operator)."`
