@@ -23,11 +23,12 @@ func TestWhatIsStuckIsAskedLessOften(t *testing.T) {
 	}})
 	id := e.accept()
 	wait(t, asked)
-	began, runs, rec := e.now(), 1, guarantee.Record{}
+	began, runs := e.now(), 1
 	for e.now().Sub(began) < 24*time.Hour {
 		e.until(id, guarantee.Waiting)
 		wait(t, e.idle())
-		if rec, _ = e.events(id); rec.Status != guarantee.Waiting {
+		rec, _ := e.events(id)
+		if rec.Status != guarantee.Waiting {
 			t.Fatalf("it is %s", rec.Status)
 		}
 		pause, age := rec.Due.Sub(e.now()), e.now().Sub(began)
