@@ -208,11 +208,12 @@ func (k *Keeper) noOp(ctx context.Context, like chain.Unsigned) (chain.Unsigned,
 	return txs[0], nil
 }
 
-// halt lets the registry compare the key with the chain, which sets it aside.
-func (k *Keeper) halt(ctx context.Context, info Lane, v View) error {
+// halt tells the registry what the chain shows, and sets the key aside. Where the chain is ahead of what was decided the registry
+// finds that out itself.
+func (k *Keeper) halt(ctx context.Context, info Lane, v View, why string) error {
 	err := k.Keys.Reconcile(ctx, info.Key, v.Nonce)
-	if err != nil && problem.KindOf(err) == problem.Conflict {
-		return nil // it is set aside: that is what was wanted
+	if err == nil || problem.KindOf(err) == problem.Conflict {
+		err = k.Keys.Distrust(ctx, info.Key, ByKeeper, why)
 	}
 	return err
 }

@@ -151,7 +151,7 @@ func (k *Keeper) carryOut(ctx context.Context, l *lane, info Lane, v View, acts 
 		case Replace:
 			k.report(ctx, info, a, k.replace(ctx, l, info, v, a))
 		case Halt:
-			k.report(ctx, info, a, k.halt(ctx, info, v))
+			k.report(ctx, info, a, k.halt(ctx, info, v, a.Why))
 		}
 	}
 	k.send(ctx, l, v, sending)

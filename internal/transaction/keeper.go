@@ -21,8 +21,10 @@ type Signer interface {
 
 // Keys stops the use of a key that the chain shows to be used by somebody else.
 type Keys interface {
-	// Reconcile compares the key's next nonce with the chain's; see key.Registry.
+	// Reconcile tells the registry what the chain has spent; see key.Registry.
 	Reconcile(ctx context.Context, id string, chainNonce uint64) error
+	// Distrust sets the key aside until an operator says that what happened is known; see key.Trust.
+	Distrust(ctx context.Context, id, by, why string) error
 }
 
 // Ports are what a Keeper works on.

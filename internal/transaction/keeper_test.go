@@ -283,3 +283,50 @@ func TestAWindowKeepsTheNodeFromBeingFlooded(t *testing.T) {
 	r.run(t)
 	r.ended(t, steps)
 }
+
+// TestI10AForeignUseHaltsTheKey: somebody else has the key, and spends its next nonce.
+func TestI10AForeignUseHaltsTheKey(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick})
+	txs, errs := r.network.Build(t.Context(), []chain.Call{{From: r.k.Address, To: r.k.Address}})
+	check(t, errors.Join(errs...))
+	foreign, err := r.signer.Seal(t.Context(), r.k.ID, txs[0], 0) // nobody decided it
+	check(t, err)
+	steps := r.sign(t, 1, nil)
+	check(t, errors.Join(r.network.Send(t.Context(), [][]byte{foreign.Raw})...))
+	r.run(t)
+	eventually(t, "the transaction to be lost and the key to be set aside", func() bool {
+		found, err := r.keeper.Find(t.Context(), steps)
+		check(t, err)
+		k, err := r.keys.Get(t.Context(), r.k.ID)
+		check(t, err)
+		return found[steps[0]].Status() == transaction.Lost && k.Status == key.Quarantined
+	})
+	before := r.refusal(t)
+	if !errors.Is(before, key.ErrForeignUse) {
+		t.Errorf("the key still signs: %v", before)
+	}
+	for spent, want := range map[uint64]error{0: key.ErrUnacknowledged, 2: key.ErrUnacknowledged} {
+		if err := r.keys.Acknowledge(t.Context(), r.k.ID, spent, "alice", "a test"); !errors.Is(err, want) {
+			t.Errorf("acknowledged %d: %v", spent, err)
+		}
+	}
+	check(t, r.keys.Acknowledge(t.Context(), r.k.ID, 1, "alice", "a test of ours"))
+	eventually(t, "the lost one to be settled", func() bool {
+		found, err := r.keeper.Find(t.Context(), steps)
+		check(t, err)
+		return found[steps[0]].Settled
+	})
+	r.ended(t, r.sign(t, 1, nil)) // the next nonce, and the keeper sends what its workflow does not
+	entries, err := r.keys.Entries(t.Context(), r.k.ID)
+	if err != nil || len(entries) != 2 || entries[0].What != key.EntryDistrusted || entries[1].What != key.EntryAcknowledged || entries[1].By != "alice" || entries[1].Nonce != 1 {
+		t.Errorf("its entries are %+v, %v", entries, err)
+	}
+}
+
+// refusal tries to sign one more, and gives the refusal.
+func (r *room) refusal(t *testing.T) error {
+	t.Helper()
+	tx := chain.Unsigned{Chain: r.k.Chain, From: r.k.Address, To: r.k.Address, Value: new(big.Int), Gas: 21_000, Fee: big.NewInt(1e9), Tip: big.NewInt(1)}
+	_, errs := r.signer.Sign(t.Context(), r.k.ID, []signer.Request{{Step: signer.Step{Message: message.NewID(), State: "Sign"}, Tx: tx}})
+	return errs[0]
+}

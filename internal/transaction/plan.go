@@ -308,7 +308,8 @@ func (p *planner) replace(t *Open, newest Attempt, kind Kind, why string) {
 // noOpGas is what a no-op uses on most chains; what it really needs the keeper finds out when it makes one.
 const noOpGas = 21_000
 
-// settle finds how far the lane is final: each transaction's block was seen to be canonical at this very look.
+// settle finds how far the lane is final: each transaction's block was seen to be canonical at this very look. What is lost is
+// settled when an operator has let the key be used again, and with it the nonces that the chain has spent and nobody decided.
 func (p *planner) settle(open []Open) {
 	canonical := map[string]bool{}
 	for _, s := range p.view.Found {
@@ -316,14 +317,24 @@ func (p *planner) settle(open []Open) {
 			canonical[s.Hash] = true
 		}
 	}
+	trusted := p.lane.Halted == ""
 	settled := p.lane.Settled
+	undecided := func(until uint64) {
+		for trusted && settled < until && settled < p.view.Nonce {
+			settled++
+		}
+	}
 	for i := range open {
 		t := &open[i]
+		undecided(t.Nonce)
 		final := t.Fate.Status == Confirmed && t.Fate.Block <= p.view.Final && canonical[t.Fate.Hash]
-		if t.Nonce != settled || !final && t.Fate.Status != Lost {
+		if t.Nonce != settled || !final && (t.Fate.Status != Lost || !trusted) {
 			break
 		}
 		settled++
+	}
+	if len(open) == 0 || open[len(open)-1].Nonce < settled {
+		undecided(p.lane.Next)
 	}
 	if settled > p.lane.Settled {
 		p.act(Act{Do: Settle, Nonce: settled})

@@ -104,6 +104,7 @@ type Transaction struct {
 	Nonce    uint64
 	Attempts []Attempt // in order of their numbers, at least one
 	Fate     Fate
+	Settled  bool // nothing about it will change any more
 }
 
 // Status is where the transaction stands.

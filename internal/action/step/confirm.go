@@ -65,6 +65,8 @@ func (c confirmer) judge(ctx context.Context, ch Chain, tx transaction.Transacti
 	fate := tx.Fate
 	ended, mined := tx.Ended()
 	switch {
+	case fate.Status == transaction.Lost && tx.Settled:
+		return Outcome{Err: problem.New(problem.Conflict, "transaction-superseded", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide, as an operator has acknowledged; this transaction can never be mined", tx.Nonce)}
 	case fate.Status == transaction.Lost:
 		return Outcome{Err: problem.New(problem.Conflict, "key-foreign-use", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide: find out what, before an operator lets the key be used again", tx.Nonce)}
 	case mined && fate.Status == transaction.Mined:

@@ -194,10 +194,19 @@ func reconcile(conn *sqlite.Conn, id string, chainNonce uint64) (row key.Key, re
 	if err != nil {
 		return row, nil, err
 	}
-	if row.Known && seen > row.Nonce {
-		reason := fmt.Sprintf("the chain has seen %d transactions of %s, Aval decided %d: the key is used by something else, or the data folder was restored", seen, row.Address, row.Nonce)
+	foreign := func(reason string) (key.Key, error, error) {
 		refusal = problem.New(key.ErrForeignUse.Kind, key.ErrForeignUse.Code, "the key %s stays quarantined: %s; find out which before it is used again", id, reason)
-		return row, refusal, setAside(conn, &row, reason)
+		return row, refusal, distrust(conn, &row, "aval", reason)
+	}
+	before := ""
+	if _, err := queryRow(conn, "SELECT distrust FROM keys WHERE id = ?", func(s *sqlite.Stmt) { s.BindText(1, id) }, func(s *sqlite.Stmt) { before = s.ColumnText(0) }); err != nil {
+		return row, nil, err
+	}
+	if row.Known && seen > row.Nonce {
+		return foreign(fmt.Sprintf("the chain has seen %d transactions of %s, Aval decided %d: the key is used by something else, or the data folder was restored", seen, row.Address, row.Nonce))
+	}
+	if before != "" {
+		return foreign(before)
 	}
 	if row.Known && row.Status != key.Quarantined {
 		return row, nil, nil

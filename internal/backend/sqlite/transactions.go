@@ -92,6 +92,13 @@ func readRange(conn *sqlite.Conn, seq int64, keyID string, from uint64, limit in
 	return all, complete(conn, seq, all)
 }
 
+// settle marks what is below the lane's mark.
+func settle(all []transaction.Transaction, settled uint64) {
+	for i := range all {
+		all[i].Settled = all[i].Nonce < settled
+	}
+}
+
 // complete adds to consecutive transactions of a key, in order, what came after their decisions.
 func complete(conn *sqlite.Conn, seq int64, all []transaction.Transaction) error {
 	first, last := all[0].Nonce, all[len(all)-1].Nonce
@@ -121,10 +128,15 @@ func complete(conn *sqlite.Conn, seq int64, all []transaction.Transaction) error
 	if err != nil {
 		return err
 	}
-	return run(conn, "SELECT nonce, status, sent, attempt, success, block, hash, gas, fee FROM fates WHERE key = ? AND nonce BETWEEN ? AND ?", bind, func(s *sqlite.Stmt) error {
+	err = run(conn, "SELECT nonce, status, sent, attempt, success, block, hash, gas, fee FROM fates WHERE key = ? AND nonce BETWEEN ? AND ?", bind, func(s *sqlite.Stmt) error {
 		at(uint64(s.ColumnInt64(0))).Fate = fateRow(s)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	_, err = queryRow(conn, "SELECT settled FROM keys WHERE seq = ?", func(s *sqlite.Stmt) { s.BindInt64(1, seq) }, func(s *sqlite.Stmt) { settle(all, uint64(s.ColumnInt64(0))) })
+	return err
 }
 
 func fateRow(s *sqlite.Stmt) transaction.Fate {
