@@ -163,13 +163,17 @@ func (k *Keys) reconcile(ctx context.Context, tx pgx.Tx, id string, chainNonce i
 		return row, nil, err
 	}
 	var seen uint64
-	if err := tx.QueryRow(ctx, "UPDATE keys SET seen = greatest(seen, $2) WHERE id = $1 RETURNING seen", id, chainNonce).Scan(&seen); err != nil {
+	var before string
+	if err := tx.QueryRow(ctx, "UPDATE keys SET seen = greatest(seen, $2) WHERE id = $1 RETURNING seen, distrust", id, chainNonce).Scan(&seen, &before); err != nil {
 		return row, nil, err
 	}
-	if row.Known && seen > row.Nonce {
-		reason := fmt.Sprintf("the chain has seen %d transactions of %s, Aval decided %d: the key is used by something else, or the database was restored", seen, row.Address, row.Nonce)
+	if row.Known && seen > row.Nonce || before != "" {
+		reason := before
+		if reason == "" {
+			reason = fmt.Sprintf("the chain has seen %d transactions of %s, Aval decided %d: the key is used by something else, or the database was restored", seen, row.Address, row.Nonce)
+		}
 		refusal = problem.New(key.ErrForeignUse.Kind, key.ErrForeignUse.Code, "the key %s stays quarantined: %s; find out which before it is used again", id, reason)
-		return row, refusal, setAside(ctx, tx, &row, reason)
+		return row, refusal, distrust(ctx, tx, &row, "aval", reason)
 	}
 	if row.Known && row.Status != key.Quarantined {
 		return row, nil, nil

@@ -233,7 +233,18 @@ func TestTransactions(t *testing.T) {
 		s := newStorage(t)
 		return transactiontest.Harness{Faults: s.faults, Open: func(t testing.TB) transactiontest.Ports {
 			db := s.open(t)
-			return transactiontest.Ports{Keys: postgres.NewKeys(db), Decisions: postgres.NewDecisions(db), Store: postgres.NewTransactions(db)}
+			transactions := postgres.NewTransactions(db)
+			return transactiontest.Ports{Keys: postgres.NewKeys(db), Decisions: postgres.NewDecisions(db), Store: transactions, Journal: transactions}
+		}}
+	})
+}
+
+func TestTrust(t *testing.T) {
+	keytest.RunTrust(t, func(t testing.TB) keytest.TrustHarness {
+		s := newStorage(t)
+		return keytest.TrustHarness{Faults: s.faults, Open: func(t testing.TB) (key.Registry, key.Trust) {
+			keys := postgres.NewKeys(s.open(t))
+			return keys, keys
 		}}
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/avalhq/aval/internal/transaction"
 )
 
-// Transactions serves transaction.Store, from the same database as Decisions: a decision is a transaction's first attempt.
+// Transactions serves transaction.Store and transaction.Journal, from the same database as Decisions: a decision is a transaction's first attempt.
 type Transactions struct{ db *DB }
 
 // NewTransactions uses the system of record.
@@ -40,7 +40,7 @@ func keySeq(ctx context.Context, from querier, keyID, lock string) (seq int64, e
 
 const (
 	transactionSQL = `SELECT d.message, d.state, d.nonce, d.tx, coalesce(s.hash, ''), s.raw, d.key, k.id,
-		coalesce(f.status, ''), f.sent, coalesce(f.attempt, 0), coalesce(f.success, false), coalesce(f.block, 0), coalesce(f.hash, ''), coalesce(f.gas, 0), coalesce(f.fee, '')
+		coalesce(f.status, ''), f.sent, coalesce(f.attempt, 0), coalesce(f.success, false), coalesce(f.block, 0), coalesce(f.hash, ''), coalesce(f.gas, 0), coalesce(f.fee, ''), d.nonce < k.settled
 		FROM decisions d JOIN keys k ON k.seq = d.key LEFT JOIN signatures s ON s.decision = d.seq LEFT JOIN fates f ON f.key = d.key AND f.nonce = d.nonce `
 	attemptSQL = `SELECT a.key, a.nonce, a.number, a.kind, a.tx, a.by, a.why, a.decided, coalesce(s.hash, ''), s.raw
 		FROM attempts a JOIN unnest($1::bigint[], $2::bigint[]) AS t(key, nonce) ON t.key = a.key AND t.nonce = a.nonce
@@ -64,7 +64,7 @@ func transactionRow(row pgx.CollectableRow) (t found, err error) {
 	first := transaction.Attempt{Kind: transaction.First}
 	f := &t.Fate
 	if err := row.Scan(&t.Step.Message, &t.Step.State, &t.at.nonce, &tx, &first.Signed.Hash, &first.Signed.Raw, &t.at.key, &t.Key,
-		&f.Status, &sent, &f.Attempt, &f.Success, &f.Block, &f.Hash, &f.GasUsed, &fee); err != nil {
+		&f.Status, &sent, &f.Attempt, &f.Success, &f.Block, &f.Hash, &f.GasUsed, &fee, &t.Settled); err != nil {
 		return t, err
 	}
 	t.Nonce = uint64(t.at.nonce)
@@ -166,4 +166,19 @@ func (t *Transactions) Events(ctx context.Context, keyID string, nonce uint64) (
 		e.Nonce, e.At = nonce, timeOf(&at).Local()
 		return e, err
 	}, "SELECT what, by, why, at FROM transaction_events WHERE key = $1 AND nonce = $2 ORDER BY seq", seq, int64(nonce))
+}
+
+// ByHash finds the transaction that an attempt with the hash belongs to.
+func (t *Transactions) ByHash(ctx context.Context, hash string) (answer transaction.Transaction, err error) {
+	err = t.view(ctx, func(tx pgx.Tx) error {
+		list, err := t.read(ctx, tx, `WHERE s.hash = $1 OR (d.key, d.nonce) IN (SELECT key, nonce FROM attempt_signatures WHERE hash = $1)`, clean(hash))
+		if err == nil && len(list) == 0 {
+			err = problem.New(transaction.ErrUnknown.Kind, transaction.ErrUnknown.Code, "Aval never decided a transaction with the hash %s", hash)
+		}
+		if err == nil {
+			answer = list[0].Transaction
+		}
+		return err
+	})
+	return answer, err
 }

@@ -50,6 +50,16 @@ func TestKeys(t *testing.T) {
 	})
 }
 
+func TestTrust(t *testing.T) {
+	keytest.RunTrust(t, func(t testing.TB) keytest.TrustHarness {
+		r := newRecord(t)
+		return keytest.TrustHarness{Faults: r.faults, Open: func(t testing.TB) (key.Registry, key.Trust) {
+			keys := backend.NewKeys(r.open(t))
+			return keys, keys
+		}}
+	})
+}
+
 // TestI11ClockSetBack: the order of use does not follow a clock that was set back.
 func TestI11ClockSetBack(t *testing.T) {
 	r := newRecord(t)
