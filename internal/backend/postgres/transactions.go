@@ -10,6 +10,7 @@ import (
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/transaction"
 )
@@ -181,4 +182,16 @@ func (t *Transactions) ByHash(ctx context.Context, hash string) (answer transact
 		return err
 	})
 	return answer, err
+}
+
+// ByMessage lists what was decided for a message.
+func (t *Transactions) ByMessage(ctx context.Context, id message.ID) (all []transaction.Transaction, err error) {
+	err = t.view(ctx, func(tx pgx.Tx) error {
+		list, err := t.read(ctx, tx, "WHERE d.message = $1 ORDER BY d.state", string(id))
+		for _, one := range list {
+			all = append(all, one.Transaction)
+		}
+		return err
+	})
+	return all, err
 }
