@@ -12,11 +12,18 @@ import (
 
 // newKeeper makes what keeps the chain's lanes going.
 func (p *platform) newKeeper() *transaction.Keeper {
+	c := p.config.Chain
 	ports := transaction.Ports{
 		Store: sqlite.NewTransactions(p.record), Network: p.metrics.Network(p.network), Follower: p.network, Market: p.network, Signer: p.signer, Keys: p.keys,
 	}
 	return transaction.New(ports, transaction.Options{
-		Confirmations: p.config.Chain.Confirmations, Policy: p.feePolicyOf, Every: 5 * p.heads(), Faults: p.options.faults, Log: p.log,
+		Confirmations: c.Confirmations, FinalDepth: c.FinalDepth, Finality: chain.Tag(c.Finality),
+		Rules:  transaction.Rules{Window: c.Lanes.Window, Grace: c.Lanes.Grace},
+		Policy: p.feePolicyOf, Every: 5 * p.heads(), Faults: p.options.faults, Log: p.log,
+		Observe: transaction.Observer{
+			Lane: func(s transaction.Sight) { p.metrics.Lane(s.Lane.Key, s.Open, s.Oldest, s.Gap, s.Lane.Halted != "") },
+			Act:  p.metrics.TransactionEvent,
+		},
 	})
 }
 

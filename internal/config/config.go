@@ -117,6 +117,16 @@ type Chain struct {
 	// When a transaction counts as confirmed: the number of blocks from its own to the head, both included.
 	Confirmations uint64 `yaml:"confirmations"`
 
+	// By what a transaction counts as confirmed and as final: depth, by the two numbers of blocks; safe, when the chain calls its
+	// block safe, and final when finalized; finalized, both when the chain calls it finalized. Not every chain has the last two.
+	Finality string `yaml:"finality"`
+
+	// With finality: depth, how many blocks deep a transaction is final. Until then a reorganisation takes its confirmation back.
+	FinalDepth uint64 `yaml:"final_depth"`
+
+	// How the transactions of each key are seen to until they are mined.
+	Lanes Lanes `yaml:"lanes"`
+
 	// The most that a transaction may offer for a unit of gas, in gwei. While the chain asks for more nothing is signed, and
 	// the messages concerned wait until it is cheaper or they expire. 0: no limit.
 	MaxFee uint64 `yaml:"max_fee"`
@@ -173,6 +183,17 @@ type FeeType struct {
 
 	// How long after its signature a transaction that is not mined is given up: it is cancelled by one that does nothing. 0s: never.
 	Deadline time.Duration `yaml:"deadline"`
+}
+
+// Lanes configures how transactions are seen to. A lane is what one key sends: mined in the order of nonces.
+type Lanes struct {
+	// The most transactions of a lane that are with the node at once. The others wait for their turn. Some nodes drop what is
+	// beyond 200 for an address.
+	Window uint64 `yaml:"window"`
+
+	// How long a transaction may be decided and not signed, or signed and not sent, because its message is held up. Then it is
+	// signed and sent all the same: those behind it wait for its nonce.
+	Grace time.Duration `yaml:"grace"`
 }
 
 // DevChain configures the chain inside this process.
@@ -233,9 +254,10 @@ func Default() Config {
 		Auth:     Auth{Subject: "sub", Audience: "aval", DevIssuer: true},
 		Messages: Messages{IDExpiry: 24 * time.Hour},
 		Chain: Chain{
-			ID: 1337, Quorum: 1, MaxLag: 3, Poll: time.Second, Timeout: 10 * time.Second, Confirmations: 2,
-			Fees: Fees{Kind: "auto", Blocks: 20, Headroom: 1, GasMargin: 20, Default: FeeType{Percentile: 50, Patience: 5}, Types: map[string]FeeType{}},
-			Dev:  DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
+			ID: 1337, Quorum: 1, MaxLag: 3, Poll: time.Second, Timeout: 10 * time.Second, Confirmations: 2, Finality: "depth", FinalDepth: 64,
+			Lanes: Lanes{Window: 128, Grace: 2 * time.Second},
+			Fees:  Fees{Kind: "auto", Blocks: 20, Headroom: 1, GasMargin: 20, Default: FeeType{Percentile: 50, Patience: 5}, Types: map[string]FeeType{}},
+			Dev:   DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
 		},
 		Custody:    Custody{KeyFile: "aval.kek"},
 		Controller: Controller{InFlight: 1024, Loops: 2},

@@ -77,6 +77,10 @@ func (v *violations) auth(c Auth, listen string) {
 func (v *violations) chain(c Chain) {
 	v.that(c.ID >= 1, "chain.id is 0: a transaction signed for it could be replayed on any chain (A10); set the chain's EIP-155 id")
 	v.that(c.Confirmations >= 1, "chain.confirmations is 0: a transaction would count as confirmed before it is in a block; set 1 or more")
+	v.that(slices.Contains([]string{"depth", "safe", "finalized"}, c.Finality), "chain.finality is %q: set depth, or safe or finalized where the chain has such blocks", c.Finality)
+	v.that(c.FinalDepth >= c.Confirmations, "chain.final_depth is %d and chain.confirmations is %d: nothing is final before it is confirmed; set %d or more, such as 64", c.FinalDepth, c.Confirmations, c.Confirmations)
+	v.that(c.Lanes.Window >= 1, "chain.lanes.window is 0: nothing would be sent; set 1 or more, such as 128")
+	v.that(c.Lanes.Grace >= 100*time.Millisecond, "chain.lanes.grace is %s: workflows need a moment to send what they have signed; set 100ms or more, such as 2s", c.Lanes.Grace)
 	v.fees(c.Fees)
 	v.that(c.Quorum >= 1 && c.Quorum <= max(1, len(c.URL)), "chain.quorum is %d and chain.url has %d nodes: set 1, or name as many nodes as have to agree", c.Quorum, len(c.URL))
 	v.that(c.MaxLag >= 1, "chain.max_lag is 0: nodes are a block apart all the time; set 1 or more, such as 3")

@@ -24,6 +24,7 @@ type Metrics struct {
 	referenceLag prometheus.Gauge
 	requests     *prometheus.HistogramVec
 	rpc          *prometheus.HistogramVec
+	lanes        lanes
 	points       *prometheus.HistogramVec
 	breakers     *prometheus.GaugeVec
 	trips        *prometheus.HistogramVec
@@ -52,6 +53,8 @@ func NewMetrics() *Metrics {
 		up:           prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aval_endpoint_up", Help: "1 while a node of the chain answers and is level with the others, otherwise 0."}, []string{"endpoint"}),
 		lag:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aval_endpoint_lag_blocks", Help: "How many blocks a node of the chain is away from the others."}, []string{"endpoint"}),
 	}
+	m.lanes = newLanes()
+	m.lanes.register(m.registry)
 	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc, m.points, m.breakers, m.trips, m.up, m.lag,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

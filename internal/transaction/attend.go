@@ -123,13 +123,17 @@ func (k *Keeper) sight(info Lane, open []Open, v View) {
 		return
 	}
 	s := Sight{Lane: info}
+	missing := false
 	for i := range open {
-		if open[i].Fate.Spent() || open[i].Nonce < v.Nonce {
+		t := &open[i]
+		if t.Fate.Spent() || t.Nonce < v.Nonce {
 			continue
 		}
-		if s.Open == 0 && !open[i].sent().IsZero() {
-			s.Oldest = v.Now.At.Sub(open[i].sent())
+		if s.Open == 0 {
+			s.Oldest = v.Now.At.Sub(t.Noticed.At)
+			missing = t.Offered.At.IsZero()
 		}
+		s.Gap = s.Gap || missing && !t.Offered.At.IsZero()
 		s.Open++
 	}
 	k.options.Observe.Lane(s)

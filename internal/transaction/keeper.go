@@ -64,7 +64,8 @@ type Observer struct {
 type Sight struct {
 	Lane   Lane
 	Open   int           // transactions that no block holds
-	Oldest time.Duration // how long the first of them has been with a node
+	Oldest time.Duration // how long the first of them has been open
+	Gap    bool          // the first of them is not with a node, and others behind it are
 }
 
 func (o Options) withDefaults() Options {

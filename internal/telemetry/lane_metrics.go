@@ -1,0 +1,55 @@
+package telemetry
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// lanes is what is measured of the transactions of each key.
+type lanes struct {
+	open, oldest, gap, halted *prometheus.GaugeVec
+	events                    *prometheus.CounterVec
+}
+
+func newLanes() lanes {
+	of := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"key"})
+	}
+	return lanes{
+		open:   of("aval_lane_open", "Transactions of a key that no block holds."),
+		oldest: of("aval_lane_oldest_seconds", "How long the first transaction of a key that no block holds has been open; 0 when none is."),
+		gap:    of("aval_lane_gap", "1 while the first of them is not with a node and others behind it are, otherwise 0."),
+		halted: of("aval_lane_halted", "1 while a key with open transactions is set aside, otherwise 0."),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aval_transaction_events_total", Help: "What happened to transactions besides being mined, by what it was."}, []string{"event"}),
+	}
+}
+
+func (l lanes) register(r *prometheus.Registry) {
+	r.MustRegister(l.open, l.oldest, l.gap, l.halted, l.events)
+}
+
+// Lane sets what a look at a key's transactions has shown.
+func (m *Metrics) Lane(key string, open int, oldest time.Duration, gap, halted bool) {
+	if m == nil {
+		return
+	}
+	m.lanes.open.WithLabelValues(key).Set(float64(open))
+	m.lanes.oldest.WithLabelValues(key).Set(oldest.Seconds())
+	m.lanes.gap.WithLabelValues(key).Set(flag(gap))
+	m.lanes.halted.WithLabelValues(key).Set(flag(halted))
+}
+
+// TransactionEvent counts an event of a transaction, by its word: raised, no-op, resent, reversed, …
+func (m *Metrics) TransactionEvent(what string) {
+	if m != nil {
+		m.lanes.events.WithLabelValues(what).Inc()
+	}
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
