@@ -101,11 +101,11 @@ func note(st *machine.State) string {
 	return string(st.Type)
 }
 
-// shortened is a text of at most n characters.
-func shortened(text string, n int) string {
+// shortened is a label of at most maxLabel characters.
+func shortened(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
-	if chars := []rune(text); len(chars) > n {
-		return string(chars[:n-1]) + "…"
+	if chars := []rune(text); len(chars) > maxLabel {
+		return string(chars[:maxLabel-1]) + "…"
 	}
 	return text
 }

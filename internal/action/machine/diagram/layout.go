@@ -76,7 +76,7 @@ func arrange(g *Graph) *drawing {
 		c.room = c.w
 		for _, e := range g.Edges {
 			if e.From == n.ID && e.To == n.ID {
-				c.room = max(c.room, c.w+2*(loopWidth+width(shortened(e.Label, maxLabel), labelSize, false)))
+				c.room = max(c.room, c.w+2*(loopWidth+width(shortened(e.Label), labelSize, false)))
 			}
 		}
 		l.byID[n.ID] = c
@@ -174,7 +174,7 @@ func (l *layout) part() {
 		for rank := upper.rank + 1; rank < lower.rank; rank++ {
 			c := &cell{edge: i, rank: rank, w: 8, main: e.Kind == machine.OnNext && !w.back}
 			if rank == upper.rank+1 && !w.back || rank == lower.rank-1 && w.back {
-				c.label = shortened(e.Label, maxLabel)
+				c.label = shortened(e.Label)
 			}
 			if c.label != "" {
 				c.w, c.h = width(c.label, labelSize, false)+12, labelHeight
@@ -389,7 +389,7 @@ func width(text string, size float64, bold bool) float64 {
 		case r == ' ' || r == 't' || r == 'f' || r == 'r' || r == '(' || r == ')' || r == '-':
 			sum += 0.36
 		case r > 0x2000:
-			sum += 1
+			sum++
 		default:
 			sum += 0.57
 		}

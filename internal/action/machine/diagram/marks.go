@@ -106,7 +106,7 @@ func (m *marker) find(id string) *machine.State {
 			return st
 		}
 		branch := 0
-		for n := 0; n < len(st.Branches); n++ {
+		for n := range st.Branches {
 			if parts[i+1] == strconv.Itoa(n) {
 				branch = n
 			}

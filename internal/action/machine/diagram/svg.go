@@ -186,7 +186,7 @@ func (s *svg) way(d *drawing, i int, w way, x, y float64) {
 	if first == last { // it leads to itself
 		right, top := x+first.x+first.w/2, y+first.y
 		fmt.Fprintf(&path, "M%.1f %.1fc34 -16 34 32 1 18", right, top-9)
-		s.line(`<text x="%.1f" y="%.1f" font-size="%.1f" fill="%s">%s</text>`, right+30, top+4, labelSize, stroke, escaped(shortened(w.edge.Label, maxLabel)))
+		s.line(`<text x="%.1f" y="%.1f" font-size="%.1f" fill="%s">%s</text>`, right+30, top+4, labelSize, stroke, escaped(shortened(w.edge.Label)))
 	} else {
 		sign := 1.0
 		if w.back {

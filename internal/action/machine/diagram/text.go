@@ -58,7 +58,7 @@ func (m *mermaid) graph(g *Graph, depth int) {
 		}
 		label := ""
 		if e.Label != "" {
-			label = "|" + quoted(shortened(e.Label, maxLabel)) + "|"
+			label = "|" + quoted(shortened(e.Label)) + "|"
 		}
 		m.line(depth, "%s %s%s %s", m.id(e.From), arrow, label, m.id(e.To))
 	}
@@ -149,6 +149,6 @@ func dot(g *Graph, depth int, line func(depth int, format string, args ...any)) 
 		if len(to.Inner) > 0 {
 			style += fmt.Sprintf(" lhead=%q", "cluster "+to.ID)
 		}
-		line(depth, "%q -> %q [label=%q%s];", inmost(from), inmost(to), shortened(e.Label, maxLabel), style)
+		line(depth, "%q -> %q [label=%q%s];", inmost(from), inmost(to), shortened(e.Label), style)
 	}
 }
