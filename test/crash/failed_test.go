@@ -13,7 +13,7 @@ import (
 // What is passed while a process starts, before it serves, and what a short life does not pass.
 var (
 	atStart = []string{"guarantee.define", "keys.quarantine"}
-	rare    = []string{"outbox.trim"}
+	rare    = []string{"outbox.trim", "keystore.secret"}
 )
 
 // TestFailedWrites lets each write and each send fail, in one life before it is carried out, in the next after it was, which
