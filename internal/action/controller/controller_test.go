@@ -24,7 +24,7 @@ import (
 
 // engine is a controller over real storage, with the actions and the workflow of one test.
 type engine struct {
-	t       *testing.T
+	t       testing.TB
 	path    string
 	faults  *fault.Points
 	db      *sqlite.DB
@@ -39,8 +39,9 @@ type engine struct {
 	tokens  *tasktoken.Maker
 	ahead   atomic.Int64 // nanoseconds that the engine's clock is ahead
 	stop    func()
-	loading func([]message.ID)     // called between Claim and Load; may be nil
-	reading func(ref string) error // called before a definition is read; may be nil
+	loading func([]message.ID)      // called between Claim and Load; may be nil
+	reading func(ref string) error  // called before a definition is read; may be nil
+	written atomic.Pointer[written] // is told what is committed; may be nil
 }
 
 // hooked lets a test act between the controller's calls to storage.
@@ -56,6 +57,13 @@ func (h hooked) Load(ctx context.Context, ids []message.ID) ([]guarantee.Record,
 	return h.Guarantee.Load(ctx, ids)
 }
 
+func (h hooked) Commit(ctx context.Context, ts []guarantee.Transition) ([]error, error) {
+	if w := h.e.written.Load(); w != nil {
+		w.add(ts)
+	}
+	return h.Guarantee.Commit(ctx, ts)
+}
+
 func (h hooked) Definition(ctx context.Context, ref string) ([]byte, error) {
 	if h.e.reading != nil {
 		if err := h.e.reading(ref); err != nil {
@@ -65,7 +73,7 @@ func (h hooked) Definition(ctx context.Context, ref string) ([]byte, error) {
 	return h.Guarantee.Definition(ctx, ref)
 }
 
-func newEngine(t *testing.T, source string, actions ...step.Action) *engine {
+func newEngine(t testing.TB, source string, actions ...step.Action) *engine {
 	t.Helper()
 	e := &engine{t: t, path: filepath.Join(t.TempDir(), "aval.db"), faults: fault.New()}
 	e.ended, e.parked = make(chan guarantee.Record, 1000), make(chan message.ID, 1000)
@@ -166,7 +174,7 @@ func (e *engine) acceptAs(ref, text string) message.ID {
 	return id
 }
 
-func wait[T any](t *testing.T, c <-chan T) T {
+func wait[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-c:
