@@ -150,8 +150,7 @@ func (c *Controller) stand(w *work, now time.Time) (t guarantee.Transition, comm
 	var unfinished *flight
 	for _, f := range w.flights {
 		switch {
-		case f.abandoned.Load() && f.next == nil:
-		case f.again.IsZero() || f.lingers(c):
+		case f.again.IsZero() || f.lingers(c): // also an abandoned one: its claim is kept as long, so the times that come are met in hand
 			working = true
 		default:
 			unfinished, due = f, earlier(due, f.again)
