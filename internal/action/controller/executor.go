@@ -64,11 +64,12 @@ func (e *executor) run(ctx context.Context, batch []*flight) {
 }
 
 func (e *executor) finish(ctx context.Context, batch []*flight) {
-	for i, outcome := range e.c.call(ctx, e.action, batch) {
-		if ctx.Err() != nil {
-			return // stopping: whether it happened is found out by the next process
-		}
-		e.c.back(batch[i], outcome)
+	outcomes := e.c.call(ctx, e.action, batch)
+	if ctx.Err() != nil {
+		return // stopping: whether it happened is found out by the next process
+	}
+	for i, f := range batch {
+		e.c.back(f, outcomes[i])
 	}
 }
 

@@ -35,9 +35,10 @@ States:
 
 // written is what commits have written of places.
 type written struct {
-	mu                    sync.Mutex
-	commits, total, most  int
-	largestPlace, largest string
+	mu           sync.Mutex
+	commits      int
+	total, most  int // bytes, in all and while branches were under way
+	largestPlace string
 }
 
 func (s *written) add(ts []guarantee.Transition) {

@@ -289,7 +289,7 @@ func (m *mover) leave(st *State, result json.RawMessage, what string) {
 func (m *mover) proceed(st *State, sc *scope, assign, output *template, otherwise json.RawMessage) bool {
 	var out any
 	var vars map[string]any
-	ok := true
+	var ok bool
 	raw, known := otherwise, false
 	if output != nil {
 		if out, ok = m.computed(st, output, sc); !ok {
