@@ -6,6 +6,10 @@
 // outside effect or a token to hand out, then runs what was committed as intent, in batches and in parallel, and hands the messages back to the
 // next turn with the outcome. So a slow action holds up nobody else, and under load the commits grow instead of waiting.
 //
+// A message with branches has several actions at work at once, each a flight; what comes back while a commit is under way goes
+// into its next turn together. The times that branches wait for are met in hand meanwhile. While an action of a message runs,
+// abandoned or not, its claim is kept, and the same effect is not asked for again (I5).
+//
 // A message leaves the controller, its claim settled, when it has to wait for longer, is parked, or has ended. An error that
 // no Catch foresees parks it, with the reason (I18).
 package controller

@@ -101,6 +101,16 @@ func TestAMapOfThousandsWritesWhatChanges(t *testing.T) {
 	}
 }
 
+// TestAMapOfThousandsWithoutEffectIsNoCircle: its steps are chained, and stored in pieces.
+func TestAMapOfThousandsWithoutEffectIsNoCircle(t *testing.T) {
+	source := strings.Replace(many, "Resource: do", "Resource: check", 1)
+	e := newEngine(t, source, pure("check"))
+	w := runMany(t, e, 2500)
+	if w.commits < 2 || w.commits > 20 {
+		t.Errorf("2500 steps without an effect were stored by %d commits", w.commits)
+	}
+}
+
 // BenchmarkMap takes Maps of different sizes to their ends, over SQLite. The unit is an item.
 func BenchmarkMap(b *testing.B) {
 	for _, items := range []int{500, 5000} {
