@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/pprof"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -26,6 +28,7 @@ type benchFlags struct {
 	Duration time.Duration `help:"Stop after this time; 0 for no such bound. Without any bound: 10s." default:"0" placeholder:"TIME"`
 	Runs     int           `help:"Measure so often, and give each run and the median by rate." default:"1" placeholder:"N"`
 	Data     string        `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
+	File     string        `name:"config" env:"AVAL_CONFIG" help:"Configuration file, for the database to measure on. Without it: SQLite files in the folder." placeholder:"FILE"`
 	Profile  string        `name:"cpu-profile" help:"Write a CPU profile of the run to this file, for go tool pprof." placeholder:"FILE"`
 }
 
@@ -37,6 +40,24 @@ func (f *benchFlags) check() error {
 		f.Duration = 10 * time.Second
 	}
 	return nil
+}
+
+// config is that of the file, or the default one; whatever is written goes into the folder.
+func (f *benchFlags) config(folder string) (config.Config, error) {
+	cfg := config.Default()
+	if f.File != "" {
+		var err error
+		if cfg, err = config.Load(f.File); err != nil {
+			return cfg, err
+		}
+	}
+	if f.File == "" || cfg.Database.URL == "" {
+		cfg.Data, cfg.Custody.KeyFile = filepath.Join(folder, "data"), filepath.Join(folder, "aval.kek")
+	}
+	cfg.API.Listen, cfg.Chain.Dev.Port = "127.0.0.1:0", 0
+	cfg.Chain.Dev.BlockTime = 100 * time.Millisecond
+	cfg.Controller.InFlight = max(cfg.Controller.InFlight, 2048)
+	return cfg, nil
 }
 
 // folder gives the folder to run in, and what takes it away afterwards.

@@ -20,6 +20,7 @@ func (benchCommands) Help() string {
 	return `Latencies are of whole workflows; platform, chain and load share this process. Examples:
 
     aval bench steps --in-flight 64
+    aval bench steps --in-flight 64 --config cluster.yaml
     aval bench messages --in-flight 128 --duration 20s
     aval bench transfers --keys 16 --output json
     aval bench transfers --keys 16 --node geth --in-flight 4096 --count 20000`

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -68,15 +67,6 @@ func benchTransfers(ctx context.Context, m *meter, keys int, where string) (f fi
 	return f, nil
 }
 
-func benchConfig(folder string) config.Config {
-	cfg := config.Default()
-	cfg.Data, cfg.Custody.KeyFile = filepath.Join(folder, "data"), filepath.Join(folder, "aval.kek")
-	cfg.API.Listen, cfg.Chain.Dev.Port = "127.0.0.1:0", 0
-	cfg.Chain.Dev.BlockTime = 100 * time.Millisecond
-	cfg.Controller.InFlight = 2048
-	return cfg
-}
-
 // on is the configuration for a node in the place of the embedded chain.
 func (n *benchNode) on(cfg config.Config, inFlight int) config.Config {
 	if n == nil {
@@ -97,7 +87,11 @@ func benchLoad(ctx context.Context, scenario string, m *meter, node *benchNode, 
 	}
 	defer remove()
 	b := &loadBench{meter: m, node: node, begun: map[string]time.Time{}, ids: make(chan client.IDs, 200)}
-	b.platform, err = openPlatform(ctx, node.on(benchConfig(folder), m.flags.InFlight), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked})
+	cfg, err := m.flags.config(folder)
+	if err != nil {
+		return f, err
+	}
+	b.platform, err = openPlatform(ctx, node.on(cfg, m.flags.InFlight), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked})
 	if err != nil {
 		return f, err
 	}

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +16,6 @@ import (
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/action/workflow"
-	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/lifecycle"
@@ -55,7 +54,7 @@ func count() step.Action {
 // stepsBench is the engine alone: Guarantee, feeder, controller and Reference, without HTTP, signatures and chain.
 type stepsBench struct {
 	*meter
-	store *sqlite.Guarantee
+	store record
 	start guarantee.Start
 	body  []byte
 	mu    sync.Mutex
@@ -68,18 +67,20 @@ func benchSteps(ctx context.Context, m *meter) (f figures, err error) {
 		return f, err
 	}
 	defer remove()
-	record, err := sqlite.Open(ctx, filepath.Join(folder, "aval.db"), sqlite.Options{})
+	cfg, err := m.flags.config(folder)
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	mirror, err := sqlite.OpenReference(ctx, filepath.Join(folder, "reference.db"), sqlite.Options{})
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return f, err
+	}
+	storage, err := openStorage(ctx, cfg, nil)
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, mirror.Close()) }()
+	defer func() { err = errors.Join(err, storage.close()) }()
 
-	b := &stepsBench{meter: m, store: sqlite.NewGuarantee(record), begun: map[message.ID]time.Time{}}
+	b := &stepsBench{meter: m, store: storage.record, begun: map[message.ID]time.Time{}}
 	b.body, err = json.Marshal(map[string]string{"text": strings.Repeat("x", 900)})
 	if err != nil {
 		return f, err
@@ -95,9 +96,8 @@ func benchSteps(ctx context.Context, m *meter) (f figures, err error) {
 	if b.start, err = library.Begin(ctx, "steps.v1", ""); err != nil {
 		return f, err
 	}
-	control := controller.New(b.store, sqlite.NewFeeder(record, time.Now), library, registry, controller.Config{Observe: controller.Observer{Ended: b.ended}})
-	reads := sqlite.NewReference(mirror)
-	follower := &reference.Follower{Outbox: sqlite.NewOutbox(record), Source: b.store, Store: reads, Repairs: reads, Hub: event.NewHub()}
+	control := controller.New(b.store, storage.feeder, library, registry, controller.Config{Observe: controller.Observer{Ended: b.ended}})
+	follower := &reference.Follower{Outbox: storage.outbox, Source: b.store, Store: storage.mirror, Repairs: storage.mirror, Hub: event.NewHub(), KeepFor: storage.keep}
 	return b.run(ctx, control, follower)
 }
 

@@ -283,7 +283,7 @@ func pointActions(points []*controlpoint.Point) (all []step.Action) {
 
 // pointOptions are what the platform's control points are given.
 func (p *platform) pointOptions() controlpoint.Options {
-	return controlpoint.Options{Journal: p.calls, Log: p.log, Observe: controlpoint.Observer{Call: p.metrics.Point, Breaker: p.metrics.Breaker}}
+	return controlpoint.Options{Journal: p.storage.calls, Log: p.log, Observe: controlpoint.Observer{Call: p.metrics.Point, Breaker: p.metrics.Breaker}}
 }
 
 // breakerNote says which targets of control points are left alone for now.

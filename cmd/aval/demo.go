@@ -17,7 +17,8 @@ import (
 
 type demoCommand struct {
 	Asset string `enum:"native,token" default:"native" help:"What to transfer: the chain's own coin, or an ERC-20 token made for it." placeholder:"native|token"`
-	Keep  string `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR"`
+	Keep  string `help:"Run in this folder, and leave it. Otherwise in a temporary one." placeholder:"DIR" xor:"where"`
+	File  string `name:"config" help:"Run on the database and in the data folder that this configuration file names, and leave them. It may not name a node: the demo's coin comes from the development chain." placeholder:"FILE" xor:"where"`
 }
 
 // Help is shown by aval demo --help.
@@ -28,6 +29,7 @@ It exits with 0 only when the message is archived and the chain shows the transf
 
     aval demo
     aval demo --asset token
+    aval demo --config cluster.yaml
     aval demo --output json`
 }
 
@@ -49,14 +51,18 @@ type demo struct {
 // Run is the command.
 func (c *demoCommand) Run(ctx context.Context, s *screen) (err error) {
 	folder := c.Keep
-	if folder == "" {
+	if folder == "" && c.File == "" {
 		if folder, err = os.MkdirTemp("", "aval-demo-"); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	}
 	d := &demo{screen: s, asset: c.Asset}
-	if err := d.start(ctx, folder); err != nil {
+	cfg, err := c.config(folder)
+	if err != nil {
+		return err
+	}
+	if err := d.start(ctx, cfg); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.running.end()) }()
@@ -73,12 +79,27 @@ func (c *demoCommand) Run(ctx context.Context, s *screen) (err error) {
 	return d.verdict()
 }
 
+// config is that of the file, or the default one in the folder.
+func (c *demoCommand) config(folder string) (cfg config.Config, err error) {
+	cfg = config.Default()
+	if c.File != "" {
+		if cfg, err = config.Load(c.File); err != nil {
+			return cfg, err
+		}
+		if len(cfg.Chain.URL) > 0 {
+			return cfg, misused("config-invalid", "%s names a node in chain.url, and the demo needs the coin of the development chain: leave chain.url empty", c.File)
+		}
+	} else {
+		cfg.Data = filepath.Join(folder, "data")
+		beside(&cfg)
+	}
+	cfg.API.Listen, cfg.Chain.Dev.Port, cfg.Telemetry.LogLevel = "127.0.0.1:0", 0, "error"
+	return cfg, nil
+}
+
 // start brings the platform up.
-func (d *demo) start(ctx context.Context, folder string) error {
+func (d *demo) start(ctx context.Context, cfg config.Config) error {
 	begun := time.Now()
-	cfg := config.Default()
-	cfg.Data, cfg.API.Listen, cfg.Chain.Dev.Port, cfg.Telemetry.LogLevel = filepath.Join(folder, "data"), "127.0.0.1:0", 0, "error"
-	beside(&cfg)
 	o, err := prepare(cfg, d.screen)
 	if err != nil {
 		return err

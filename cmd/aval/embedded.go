@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +22,6 @@ import (
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/auth"
-	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/chain/evm"
 	"github.com/avalhq/aval/internal/chain/evm/devchain"
@@ -55,8 +56,8 @@ type options struct {
 	parked     func(message.ID)        // called when a message was parked; may be nil
 }
 
-// platform is the whole of Aval in one process: SQLite behind every port, all roles, a development chain unless the
-// configuration names a node. The parts are built from the bottom up; closers run in the opposite order.
+// platform is the whole of Aval in one process, all roles: on SQLite files or on a PostgreSQL database (see storage), with a
+// development chain unless the configuration names a node. The parts are built from the bottom up; closers run in the opposite order.
 type platform struct {
 	config   config.Config
 	options  options
@@ -68,16 +69,10 @@ type platform struct {
 	dev      *devchain.Chain
 	network  *evm.Network
 	fees     chain.FeePolicies
-	record   *sqlite.DB
-	mirror   *sqlite.DB
-	store    *sqlite.Guarantee
-	feeder   *sqlite.Feeder
-	outbox   *sqlite.Outbox
-	calls    *sqlite.Calls
+	storage  storage
 	points   []*controlpoint.Point
 	catalog  *message.Catalog
 	clients  *clients.Service
-	keys     *sqlite.Keys
 	signer   *signer.Signer
 	tasks    *tasktoken.Maker
 	keeper   *transaction.Keeper
@@ -93,9 +88,6 @@ type platform struct {
 	listener net.Listener
 	closers  []func() error
 }
-
-// process names this process in leases and in the history.
-const process = "aval"
 
 // openPlatform builds everything and starts nothing but the development chain. What can be refused is refused here.
 func openPlatform(ctx context.Context, cfg config.Config, o options) (p *platform, err error) {
@@ -135,10 +127,12 @@ func (p *platform) openFolder(ctx context.Context) (err error) {
 		return problem.New(problem.Unavailable, "storage-unwritable", "cannot make the data folder %s: %w", p.config.Data, err)
 	}
 	p.chainID = "eip155:" + strconv.FormatUint(p.config.Chain.ID, 10)
-	if p.install, err = openInstallation(p.config.Data, p.config.Chain.ID); err != nil {
+	if p.config.Database.URL != "" {
+		p.install = freshInstallation(p.config.Chain.ID) // until the database says what it is
+	} else if p.install, err = openInstallation(p.config.Data, p.config.Chain.ID); err != nil {
 		return err
 	}
-	p.tracer, err = telemetry.NewTracer(ctx, string(p.config.Telemetry.OTLPEndpoint), process)
+	p.tracer, err = telemetry.NewTracer(ctx, string(p.config.Telemetry.OTLPEndpoint), embeddedProcess)
 	p.closing(func() error { return p.tracer.Close(context.WithoutCancel(ctx)) })
 	return err
 }
@@ -184,6 +178,10 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if p.config.Database.URL != "" {
+		p.install.Genesis = genesis
+		return nil
+	}
 	return p.install.meet(p.config.Data, genesis)
 }
 
@@ -200,19 +198,27 @@ func (p *platform) openDevChain(ctx context.Context) (err error) {
 }
 
 func (p *platform) openStorage(ctx context.Context) (err error) {
-	p.record, err = sqlite.Open(ctx, p.path("aval.db"), sqlite.Options{Faults: p.options.faults})
+	if p.storage, err = openStorage(ctx, p.config, p.options.faults); err != nil {
+		return err
+	}
+	p.closing(p.storage.close)
+	p.clients = clients.NewService(p.storage.clients, time.Now)
+	return nil
+}
+
+// joinCluster says what this process believes it belongs to; the database says what counts.
+func (p *platform) joinCluster(ctx context.Context, keys *sealed.Store) error {
+	if p.storage.join == nil {
+		return nil
+	}
+	secret, err := keys.Secret("cluster")
 	if err != nil {
 		return err
 	}
-	p.closing(p.record.Close)
-	if p.mirror, err = sqlite.OpenReference(ctx, p.path("reference.db"), sqlite.Options{Faults: p.options.faults}); err != nil {
-		return err
-	}
-	p.closing(p.mirror.Close)
-	p.store, p.feeder, p.outbox = sqlite.NewGuarantee(p.record), sqlite.NewFeeder(p.record, time.Now), sqlite.NewOutbox(p.record)
-	p.calls = sqlite.NewCalls(p.record)
-	p.clients = clients.NewService(sqlite.NewClients(p.record), time.Now)
-	return nil
+	name := sha256.Sum256(secret)
+	p.install.keystore = hex.EncodeToString(name[:])
+	p.install, err = p.storage.join(ctx, p.install)
+	return err
 }
 
 func (p *platform) openCustody(ctx context.Context) error {
@@ -220,6 +226,9 @@ func (p *platform) openCustody(ctx context.Context) error {
 		Folder: p.path("keys"), KeyFile: p.config.Custody.KeyFile, Passphrase: p.options.passphrase, Create: true, Faults: p.options.faults,
 	})
 	if err != nil {
+		return err
+	}
+	if err := p.joinCluster(ctx, store); err != nil {
 		return err
 	}
 	secret, err := store.Secret("task-tokens")
@@ -237,11 +246,10 @@ func (p *platform) openCustody(ctx context.Context) error {
 		account, err := p.network.Account(ctx, address)
 		return account.Nonce, err
 	}
-	p.keys = sqlite.NewKeys(p.record)
-	p.signer = signer.New(p.keys, sqlite.NewDecisions(p.record), store, codec, nonce, signer.Options{Holder: process + "/sign", Faults: p.options.faults, Log: p.log})
-	p.wallets = wallet.NewService(sqlite.NewWallets(p.record), p.signer, map[string]wallet.Chain{p.chainID: {Network: p.network, Codec: p.network.Codec()}}, time.Now)
+	p.signer = signer.New(p.storage.keys, p.storage.decisions, store, codec, nonce, signer.Options{Holder: p.storage.process + "/sign", Faults: p.options.faults, Log: p.log})
+	p.wallets = wallet.NewService(p.storage.wallets, p.signer, map[string]wallet.Chain{p.chainID: {Network: p.network, Codec: p.network.Codec()}}, time.Now)
 	p.keeper = p.newKeeper()
-	return p.signer.Recover(ctx, process)
+	return p.signer.Recover(ctx, p.storage.process)
 }
 
 func (p *platform) chains() step.Chains {
@@ -268,16 +276,16 @@ func (p *platform) openEngine(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.library = workflow.New(p.store, workflowRules(registry, p.catalog))
+	p.library = workflow.New(p.storage.record, workflowRules(registry, p.catalog))
 	if err := p.loadWorkflows(ctx); err != nil {
 		return err
 	}
 	p.messages = &guarantee.Service{
-		Store: p.store, Calls: p.store, Tokens: p.tasks, Catalog: p.catalog, Domain: p.domain, Clients: p.clients, Workflows: p.library, Now: time.Now, Expiry: p.config.Messages.IDExpiry,
+		Store: p.storage.record, Calls: p.storage.record, Tokens: p.tasks, Catalog: p.catalog, Domain: p.domain, Clients: p.clients, Workflows: p.library, Now: time.Now, Expiry: p.config.Messages.IDExpiry,
 	}
-	p.control = controller.New(p.store, p.feeder, p.library, registry, controller.Config{
-		Calls: p.store, Tokens: p.tasks,
-		Name: process, InFlight: p.config.Controller.InFlight, Turns: p.config.Controller.Loops, Faults: p.options.faults, Log: p.log, Observe: p.observer(),
+	p.control = controller.New(p.storage.record, p.storage.feeder, p.library, registry, controller.Config{
+		Calls: p.storage.record, Tokens: p.tasks,
+		Name: p.storage.process, InFlight: p.config.Controller.InFlight, Turns: p.config.Controller.Loops, Faults: p.options.faults, Log: p.log, Observe: p.observer(),
 	})
 	return nil
 }
@@ -334,10 +342,10 @@ func (p *platform) domain(chainID string) (message.Domain, error) {
 }
 
 func (p *platform) openReference(context.Context) error {
-	mirror := sqlite.NewReference(p.mirror)
-	p.queries = &reference.Service{Source: p.store, Store: mirror, Repairs: mirror, Outbox: p.outbox}
+	source, mirror := p.storage.record, p.storage.mirror
+	p.queries = &reference.Service{Source: source, Store: mirror, Repairs: mirror, Outbox: p.storage.outbox}
 	p.follower = &reference.Follower{
-		Outbox: p.outbox, Source: p.store, Store: mirror, Repairs: mirror, Hub: p.hub, Log: p.log,
+		Outbox: p.storage.outbox, Source: source, Store: mirror, Repairs: mirror, Hub: p.hub, Log: p.log, KeepFor: p.storage.keep,
 		Observe: func(lag reference.Lag) { p.metrics.ReferenceLag(lag.Age) },
 	}
 	return nil
@@ -346,16 +354,7 @@ func (p *platform) openReference(context.Context) error {
 // Run serves until ctx ends, then stops in the opposite order: first the API, last what it relies on.
 func (p *platform) Run(ctx context.Context) error {
 	var group lifecycle.Group
-	group.Add("storage", func(ctx context.Context) error {
-		select {
-		case err := <-p.record.Fatal():
-			return err
-		case err := <-p.mirror.Fatal():
-			return err
-		case <-ctx.Done():
-			return nil
-		}
-	})
+	group.Add("storage", p.storage.watch)
 	group.Add("hub", p.hub.Run)
 	group.Add("reference", p.follower.Run)
 	group.Add("lanes", p.keeper.Run)
@@ -370,7 +369,7 @@ func (p *platform) gauge(ctx context.Context) {
 	for _, e := range p.network.Health() {
 		p.metrics.Endpoint(e.Endpoint, e.Up, e.Lag)
 	}
-	if depth, err := p.feeder.Depth(ctx); err == nil {
+	if depth, err := p.storage.feeder.Depth(ctx); err == nil {
 		p.metrics.Feeder(depth.Due, depth.Oldest, time.Now())
 	}
 }
@@ -406,7 +405,7 @@ func (p *platform) openServer(context.Context) error {
 	}
 	checks := p.health()
 	services := server.Services{
-		Messages: p.messages, Tasks: p.messages, Why: p.why, Queries: p.queries, Outbox: p.outbox, Live: p.hub, Clients: sqlite.NewClients(p.record),
+		Messages: p.messages, Tasks: p.messages, Why: p.why, Queries: p.queries, Outbox: p.storage.outbox, Live: p.hub, Clients: p.storage.clients,
 		Mender:  p.queries,
 		Wallets: p.wallets, Keys: releaser{p}, Transactions: p.desk(), Types: p.catalog, Workflows: p.library, Tokens: tokens, Alive: health.Handler(checks.Liveness), Ready: health.Handler(checks.Readiness), Metrics: p.metrics.Handler(),
 	}
@@ -436,7 +435,7 @@ func (p *platform) tokens() (auth.Verifier, *auth.Issuer, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		p.issuer = auth.NewIssuer(p.url(), p.config.Auth.Audience, key, sqlite.NewSecrets(p.record))
+		p.issuer = auth.NewIssuer(p.url(), p.config.Auth.Audience, key, p.storage.secrets)
 		if issuers[p.issuer.URL], err = auth.New(auth.Config{Issuer: p.issuer.URL, Audience: p.config.Auth.Audience}, p.issuer.Keys()); err != nil {
 			return nil, nil, err
 		}
@@ -455,7 +454,7 @@ func (p *platform) tokens() (auth.Verifier, *auth.Issuer, error) {
 func (p *platform) health() *health.Checks {
 	checks := health.New(time.Second, 5*time.Second)
 	checks.Ready("storage", func(ctx context.Context) error {
-		_, err := p.feeder.Depth(ctx)
+		_, err := p.storage.feeder.Depth(ctx)
 		return err
 	})
 	checks.Ready("chain", func(ctx context.Context) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/transaction"
@@ -14,7 +13,7 @@ import (
 func (p *platform) newKeeper() *transaction.Keeper {
 	c := p.config.Chain
 	ports := transaction.Ports{
-		Store: sqlite.NewTransactions(p.record), Network: p.metrics.Network(p.network), Follower: p.network, Market: p.network, Signer: p.signer, Keys: p.keys,
+		Store: p.storage.transactions, Network: p.metrics.Network(p.network), Follower: p.network, Market: p.network, Signer: p.signer, Keys: p.storage.keys,
 	}
 	return transaction.New(ports, transaction.Options{
 		Confirmations: c.Confirmations, FinalDepth: c.FinalDepth, Finality: chain.Tag(c.Finality),
@@ -29,12 +28,12 @@ func (p *platform) newKeeper() *transaction.Keeper {
 
 // desk is where operators ask about transactions.
 func (p *platform) desk() *transaction.Desk {
-	return &transaction.Desk{Keeper: p.keeper, Journal: sqlite.NewTransactions(p.record)}
+	return &transaction.Desk{Keeper: p.keeper, Journal: p.storage.transactions}
 }
 
 // feePolicyOf is what the transaction of a step may cost: the policy of its message's type.
 func (p *platform) feePolicyOf(ctx context.Context, step signer.Step) (chain.FeePolicy, error) {
-	rec, _, err := p.store.Get(ctx, step.Message)
+	rec, _, err := p.storage.record.Get(ctx, step.Message)
 	if err != nil {
 		return chain.FeePolicy{}, err
 	}

@@ -22,6 +22,8 @@ type installation struct {
 	Contract common.Address `json:"verifyingContract"`
 	ChainID  uint64         `json:"chainId"`
 	Genesis  string         `json:"genesis,omitempty"` // hash of the chain's block 0; from the first contact on
+
+	keystore string // names the key store, for a database that several processes share
 }
 
 // openInstallation reads or makes the installation of a data folder.
@@ -58,9 +60,14 @@ func (in *installation) meet(folder, genesis string) error {
 }
 
 func newInstallation(path string, chainID uint64) (installation, error) {
+	in := freshInstallation(chainID)
+	return in, in.write(path)
+}
+
+func freshInstallation(chainID uint64) installation {
 	in := installation{ChainID: chainID}
 	_, _ = rand.Read(in.Contract[:]) // never fails: it ends the program when the system has no randomness
-	return in, in.write(path)
+	return in
 }
 
 func (in *installation) write(path string) error {

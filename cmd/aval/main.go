@@ -37,11 +37,12 @@ type cli struct {
 
 	ControlPoint controlPointCommands `cmd:"" group:"operate" help:"Look at the calls to other systems, and try them."`
 
-	Serve   serveCommand   `cmd:"" group:"operate" help:"Run the platform as a configuration file says."`
-	Config  configCommands `cmd:"" group:"operate" help:"Show and check the configuration."`
-	Bench   benchCommands  `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`
-	Openapi openapiCommand `cmd:"" group:"about" help:"Print the OpenAPI document of the HTTP API."`
-	Version versionCommand `cmd:"" group:"about" help:"Print the version."`
+	Serve    serveCommand     `cmd:"" group:"operate" help:"Run the platform as a configuration file says."`
+	Config   configCommands   `cmd:"" group:"operate" help:"Show and check the configuration."`
+	Database databaseCommands `cmd:"" group:"operate" help:"Prepare a PostgreSQL database."`
+	Bench    benchCommands    `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`
+	Openapi  openapiCommand   `cmd:"" group:"about" help:"Print the OpenAPI document of the HTTP API."`
+	Version  versionCommand   `cmd:"" group:"about" help:"Print the version."`
 }
 
 const description = `Aval carries out signed instructions exactly once: it validates, authorises, signs with a custody key, sends, confirms, records and archives.

@@ -89,12 +89,11 @@ func readPassphrase(c config.Custody, s *screen) ([]byte, error) {
 		}
 		return passphrase, nil
 	case "file":
-		raw, err := os.ReadFile(where)
+		line, err := firstLine(where)
 		if err != nil {
 			return nil, misused("passphrase-missing", "cannot read the passphrase: %w; check custody.passphrase", err)
 		}
-		line, _, _ := bytes.Cut(raw, []byte("\n"))
-		return bytes.TrimSuffix(line, []byte("\r")), nil
+		return line, nil
 	case "env":
 		value, set := os.LookupEnv(where)
 		if !set {
@@ -103,6 +102,13 @@ func readPassphrase(c config.Custody, s *screen) ([]byte, error) {
 		return []byte(value), nil
 	}
 	return nil, nil
+}
+
+// firstLine reads a file's first line.
+func firstLine(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), err
 }
 
 // prepare checks a configuration and makes the options of its platform.

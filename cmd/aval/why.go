@@ -13,12 +13,12 @@ import (
 
 // why explains where a message stands; for one that has sent a transaction it asks the chain as well.
 func (p *platform) why(ctx context.Context, id message.ID) (guarantee.Why, error) {
-	rec, history, err := p.store.Get(ctx, id)
+	rec, history, err := p.storage.record.Get(ctx, id)
 	if err != nil {
 		return guarantee.Why{}, err
 	}
 	answer := guarantee.Explain(rec, history, time.Now())
-	calls, err := p.store.Open(ctx, id)
+	calls, err := p.storage.record.Open(ctx, id)
 	if err != nil {
 		return answer, err
 	}

@@ -16,6 +16,9 @@ type Config struct {
 	// time. Relative paths, here and below, start at the folder in which Aval is started.
 	Data string `yaml:"data"`
 
+	// The PostgreSQL database to run on. Without one, everything is in SQLite files in the data folder.
+	Database Database `yaml:"database"`
+
 	// The HTTP API.
 	API API `yaml:"api"`
 
@@ -46,6 +49,21 @@ type Config struct {
 
 	// Logs and traces. Metrics are always on, at /metrics of the API.
 	Telemetry Telemetry `yaml:"telemetry"`
+}
+
+// Database configures the PostgreSQL server. Any number of processes run on one database; they share the keys folder of the
+// data folder.
+type Database struct {
+	// Where it is and as whom to connect: postgres://user@host:port/name, without the password. aval database init prepares it.
+	// Empty: SQLite files in the data folder.
+	URL Endpoint `yaml:"url"`
+
+	// Where the password comes from: "file:PATH" reads a file's first line, "env:NAME" an environment variable. Never the
+	// password itself. Empty: none is needed, or it is in the file that PGPASSFILE names.
+	Password string `yaml:"password"`
+
+	// The most connections of this process, for each of two pools.
+	Connections int `yaml:"connections"`
 }
 
 // API configures the HTTP server.
@@ -250,6 +268,7 @@ type Telemetry struct {
 func Default() Config {
 	return Config{
 		Data:     "aval-data",
+		Database: Database{Connections: 16},
 		API:      API{Listen: "127.0.0.1:8080", MaxBody: 64 << 10, MaxIDs: 1000, MaxStreams: 4096, MaxClientStreams: 32, Timeout: 30 * time.Second},
 		Auth:     Auth{Subject: "sub", Audience: "aval", DevIssuer: true},
 		Messages: Messages{IDExpiry: 24 * time.Hour},

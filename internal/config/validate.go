@@ -20,6 +20,7 @@ import (
 func (c Config) Validate() error {
 	var v violations
 	v.that(c.Data != "", "data is empty: name a folder for Aval's data, such as aval-data")
+	v.database(c.Database)
 	v.api(c.API)
 	v.auth(c.Auth, c.API.Listen)
 	v.that(c.Messages.IDExpiry >= time.Second, "messages.id_expiry is %s: clients need time to sign; set 1s or more, such as 24h", c.Messages.IDExpiry)
@@ -49,6 +50,30 @@ func (v *violations) that(holds bool, format string, args ...any) {
 
 func (v *violations) add(format string, args ...any) {
 	*v = append(*v, fmt.Errorf(format, args...))
+}
+
+func (v *violations) database(c Database) {
+	kind, arg := source(c.Password)
+	v.that(c.Password == "" || (kind == "file" || kind == "env") && arg != "", "database.password does not say where the password comes from: write file:PATH or env:NAME, never the password itself")
+	v.that(c.Connections >= 2, "database.connections is %d: set 2 or more", c.Connections)
+	if c.URL == "" {
+		return
+	}
+	v.link("database.url", string(c.URL), "postgres", "postgresql")
+	u, err := url.Parse(string(c.URL))
+	if err != nil {
+		return // said above
+	}
+	_, inside := u.User.Password()
+	v.that(!inside && !u.Query().Has("password"), "database.url holds a password: take it out, and let database.password say where it comes from")
+}
+
+// Source splits Password into its kind (file, env) and the path or name after the colon.
+func (c Database) Source() (kind, arg string) { return source(c.Password) }
+
+func source(text string) (kind, arg string) {
+	kind, arg, _ = strings.Cut(text, ":")
+	return kind, arg
 }
 
 func (v *violations) api(c API) {
@@ -143,10 +168,7 @@ func (v *violations) custody(c Custody, data string) {
 }
 
 // Source splits Passphrase into its kind (prompt, file, env) and the path or name after the colon.
-func (c Custody) Source() (kind, arg string) {
-	kind, arg, _ = strings.Cut(c.Passphrase, ":")
-	return kind, arg
-}
+func (c Custody) Source() (kind, arg string) { return source(c.Passphrase) }
 
 func (v *violations) link(field, s string, schemes ...string) {
 	u, err := url.Parse(s)

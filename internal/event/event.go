@@ -29,8 +29,8 @@ type Outbox interface {
 	Read(ctx context.Context, after int64, limit int) ([]Event, error)
 	// Trim forgets the events at or below seq.
 	Trim(ctx context.Context, seq int64) error
-	// Bounds tells the first and last seq: last is the newest ever written, 0 before the first; first is the oldest still
-	// held, last+1 when none is.
+	// Bounds tells the first and last seq: last is the newest that Read has given or would give, 0 before the first; nothing
+	// at or above first has been trimmed, and it is last+1 when everything has.
 	Bounds(ctx context.Context) (first, last int64, err error)
 }
 

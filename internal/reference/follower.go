@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/avalhq/aval/internal/event"
@@ -23,7 +24,7 @@ const (
 
 // Lag is how far Reference is behind Guarantee.
 type Lag struct {
-	Behind int64         // events not applied yet
+	Behind int64         // how much further the outbox goes: its last seq less the one applied; 0 when all is applied
 	Age    time.Duration // how long ago the oldest event of the last batch was committed when it was applied; 0 while failing
 	Err    error         // why the Follower is not getting on; nil when it is
 }
@@ -43,13 +44,16 @@ type Follower struct {
 	Log     *slog.Logger // may be nil
 	Observe func(Lag)    // called after each batch and each failure; may be nil
 
-	Keep  int64         // events kept in the outbox for streams that resume; 0 means 10,000
-	Batch int           // most events at once; 0 means 2,048
-	Pace  time.Duration // least time between two batches, so that under load they grow; 0 means 10 ms
+	Keep    int64         // events kept in the outbox for streams that resume; 0 means 10,000
+	KeepFor time.Duration // and how long at least, for Followers of other processes on the same outbox; 0: they are none
+	Batch   int           // most events at once; 0 means 2,048
+	Pace    time.Duration // least time between two batches, so that under load they grow; 0 means 10 ms
 
 	started bool
-	applied int64 // last event handed on; once started
-	trimmed int64 // as far as this process has trimmed
+	applied int64  // last event handed on; once started
+	marks   []mark // where the outbox can be trimmed, oldest first
+	handled int64  // events that this process has handed on
+	trimmed int64  // and how many of them it has trimmed
 	retry   time.Duration
 }
 
@@ -150,13 +154,41 @@ func (f *Follower) apply(ctx context.Context, events []event.Event) (seq int64, 
 	}
 	f.applied = seq
 	f.retry = 0
-	if to := seq - f.Keep; to-f.trimmed >= trimStep {
-		if err := f.Outbox.Trim(ctx, to); err != nil {
-			return 0, fmt.Errorf("trim the outbox up to %d: %w", to, err)
-		}
-		f.trimmed = to
+	if err := f.trim(ctx, events); err != nil {
+		return 0, err
 	}
 	return seq, f.observe(ctx, events)
+}
+
+// mark is an event at which the outbox can be trimmed, once enough have come after it. A seq tells nothing of how many.
+type mark struct {
+	seq   int64
+	count int64 // events handed on, up to and with it
+	at    time.Time
+}
+
+// trim forgets what is behind Keep events and KeepFor, when that is worth a trim. It marks one event in a hundred of Keep.
+func (f *Follower) trim(ctx context.Context, events []event.Event) error {
+	now := time.Now()
+	for i := range events {
+		if f.handled++; f.handled%max(1, f.Keep/100) == 0 {
+			f.marks = append(f.marks, mark{events[i].Seq, f.handled, now})
+		}
+	}
+	due := 0
+	for due < len(f.marks) && f.handled-f.marks[due].count >= f.Keep && now.Sub(f.marks[due].at) >= f.KeepFor {
+		due++
+	}
+	if due == 0 || f.marks[due-1].count-f.trimmed < trimStep {
+		return nil
+	}
+	to := f.marks[due-1]
+	if err := f.Outbox.Trim(ctx, to.seq); err != nil {
+		return fmt.Errorf("trim the outbox up to %d: %w", to.seq, err)
+	}
+	f.trimmed = to.count
+	f.marks = slices.Delete(f.marks, 0, due)
+	return nil
 }
 
 // observe reports the lag; a batch that is not full was all that there was.

@@ -61,7 +61,7 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	}
 	if err := db.ready(ctx); err != nil {
 		db.closePools()
-		return nil, err
+		return nil, atStart(err)
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	db.stop = stop

@@ -67,6 +67,15 @@ func describe(where string, err error) error {
 	return problem.New(problem.Unavailable, "storage-failed", "use the database %s: %w", where, err)
 }
 
+// atStart makes a server that is not there a mistake of the configuration: a process that cannot begin does not wait for it.
+func atStart(err error) error {
+	var missing *problem.Error
+	if errors.As(err, &missing) && missing.Code == "database-unreachable" {
+		return problem.New(problem.Invalid, missing.Code, "%w", err)
+	}
+	return err
+}
+
 // clean makes text fit for PostgreSQL, which stores neither the zero character nor broken UTF-8.
 func clean(text string) string {
 	if strings.IndexByte(text, 0) < 0 {

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/avalhq/aval/internal/backend/postgres"
+	"github.com/avalhq/aval/internal/config"
+	"github.com/avalhq/aval/internal/fault"
+	"github.com/avalhq/aval/internal/problem"
+)
+
+// openDatabase serves every port from PostgreSQL. Any number of processes may do so at once.
+func openDatabase(ctx context.Context, c config.Database, faults *fault.Points) (s storage, err error) {
+	address, err := databaseURL(c)
+	if err != nil {
+		return s, err
+	}
+	db, err := postgres.Open(ctx, address, postgres.Options{Name: embeddedProcess, Faults: faults, Pool: c.Connections})
+	if err != nil {
+		return s, err
+	}
+	return storage{
+		process: db.Process(), record: postgres.NewGuarantee(db), feeder: postgres.NewFeeder(db, time.Now), outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
+		calls: postgres.NewCalls(db), keys: postgres.NewKeys(db), decisions: postgres.NewDecisions(db), transactions: postgres.NewTransactions(db),
+		clients: postgres.NewClients(db), secrets: postgres.NewSecrets(db), wallets: postgres.NewWallets(db),
+		keep: time.Minute, close: db.Close,
+		join: func(ctx context.Context, in installation) (installation, error) {
+			stored, err := db.Join(ctx, postgres.Installation{Contract: in.Contract[:], ChainID: int64(in.ChainID), Genesis: in.Genesis, Keystore: in.keystore})
+			in.Contract = common.BytesToAddress(stored.Contract)
+			return in, err
+		},
+	}, nil
+}
+
+// databaseURL is the configured URL with the password.
+func databaseURL(c config.Database) (string, error) {
+	u, err := url.Parse(string(c.URL))
+	if err != nil {
+		return "", problem.New(problem.Invalid, "config-invalid", "database.url is not a URL that can be used: set one that begins with postgres://")
+	}
+	kind, where := c.Source()
+	if kind == "" {
+		return u.String(), nil
+	}
+	password, err := readPassword(kind, where, "database.password")
+	if err != nil {
+		return "", err
+	}
+	u.User = url.UserPassword(u.User.Username(), password)
+	return u.String(), nil
+}
