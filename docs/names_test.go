@@ -134,7 +134,7 @@ func TestNamedFieldsAreConfigured(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(config.Example()), &tree); err != nil {
 		t.Fatal(err)
 	}
-	field := regexp.MustCompile(`^(api|auth|control_points|messages|chain|custody|controller|telemetry)\.[a-z_.]+$`)
+	field := regexp.MustCompile(`^(api|auth|database|control_points|messages|chain|custody|controller|telemetry)\.[a-z_.]+$`)
 	mentions(t, func(d document, l line, name string) {
 		if !field.MatchString(name) || strings.HasSuffix(name, ".md") || strings.HasSuffix(name, ".go") {
 			return

@@ -1,0 +1,61 @@
+//go:build cluster
+
+package main
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/avalhq/aval/internal/backend/postgres/trial"
+)
+
+// TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made
+// yet: AVAL_DATABASE_ADMIN, DBUSER and DBPASSWORD, and configurations that name it. "older" and "newer" change its level.
+func TestClusterScripts(t *testing.T) {
+	server := &trial.Server{Given: os.Getenv(trial.Variable)}
+	testscript.Run(t, testscript.Params{
+		Dir: "../../test/script/cluster", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			database, user := server.Empty(t)
+			e.Setenv("AVAL_DATABASE_ADMIN", database.Admin)
+			e.Setenv("DBUSER", user.Name)
+			e.Setenv("DBPASSWORD", user.Password)
+			u, err := url.Parse(database.URL)
+			if err != nil {
+				return err
+			}
+			u.User = url.User(user.Name)
+			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other"} {
+				text := "data: " + folder + "\ndatabase:\n  url: " + u.String() + "\n  password: env:DBPASSWORD\ncustody:\n  key_file: " + folder + ".kek\nchain:\n  dev:\n    port: 0\napi:\n  listen: 127.0.0.1:0\nauth:\n  dev_issuer: true\n"
+				if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
+			"older": func(ts *testscript.TestScript, _ bool, _ []string) {
+				alter(ts, "DELETE FROM aval.goose_db_version WHERE version_id = (SELECT max(version_id) FROM aval.goose_db_version)")
+			},
+			"newer": func(ts *testscript.TestScript, _ bool, _ []string) {
+				alter(ts, "INSERT INTO aval.goose_db_version (version_id, is_applied) VALUES (99, true); UPDATE aval.compatibility SET level = 99")
+			},
+		},
+	})
+}
+
+func alter(ts *testscript.TestScript, statements string) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, ts.Getenv("AVAL_DATABASE_ADMIN"))
+	ts.Check(err)
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, statements)
+	ts.Check(err)
+}
