@@ -14,7 +14,7 @@ type databaseCommands struct {
 }
 
 type databaseInit struct {
-	Admin    string `env:"AVAL_DATABASE_ADMIN" required:"" help:"URL of an administrator, who will own the schema. Better in the environment than on the command line." placeholder:"URL"`
+	Admin    string `env:"AVAL_DATABASE_ADMIN" help:"URL of an administrator, who will own the schema. Better in the environment than on the command line." placeholder:"URL"`
 	User     string `default:"aval" help:"The application's user, whom database.url names: made when it is missing." placeholder:"NAME"`
 	Password string `help:"Where that user's password comes from: file:PATH or env:NAME. Without it the user has to be there, and keeps its password." placeholder:"SOURCE"`
 }
@@ -33,6 +33,9 @@ Run it once before the first start, and again with each new version of Aval befo
 
 // Run is the command.
 func (c *databaseInit) Run(ctx context.Context, s *screen) error {
+	if c.Admin == "" {
+		return misused("database-url-invalid", "there is no administrator's URL; set AVAL_DATABASE_ADMIN to postgres://user:password@host:port/name")
+	}
 	user := postgres.User{Name: c.User}
 	if c.Password != "" {
 		kind, where := config.Database{Password: c.Password}.Source()
