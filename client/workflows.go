@@ -48,3 +48,30 @@ func (c *Client) DirectWorkflow(ctx context.Context, name string, routes ...Rout
 	}
 	return out.Workflows, err
 }
+
+// Migration asks that live messages go on with another definition.
+type Migration struct {
+	From   string `json:"from"` // hash of the definition that they leave
+	To     string `json:"to"`
+	DryRun bool   `json:"dry_run,omitempty"`
+}
+
+// Migrated is what came of a migration.
+type Migrated struct {
+	Checked int `json:"checked"` // live messages of the old definition
+	Moved   int `json:"moved"`   // in a dry run, those that would be
+	Stayed  []struct {
+		ID    string `json:"id"`
+		State string `json:"state"`
+		Why   string `json:"why"`
+	} `json:"stayed"` // the first hundred of the others
+	DryRun bool `json:"dry_run"`
+}
+
+// MigrateWorkflow moves the live messages of a type from one definition to another; those that cannot go on there stay. For
+// operators.
+func (c *Client) MigrateWorkflow(ctx context.Context, name string, m Migration) (Migrated, error) {
+	var out Migrated
+	err := c.post(ctx, "/v1/workflows/"+url.PathEscape(name)+"/migrate", m, &out, true)
+	return out, err
+}

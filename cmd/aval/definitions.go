@@ -26,6 +26,7 @@ type workflowCommands struct {
 	Versions workflowVersions `cmd:"" help:"List the definitions that a running Aval keeps (operator)."`
 	Install  workflowInstall  `cmd:"" help:"Give a running Aval a definition; nothing begins with it yet (operator)."`
 	Alias    workflowAlias    `cmd:"" help:"Say which definitions new messages begin with, and in which proportion (operator)."`
+	Migrate  workflowMigrate  `cmd:"" help:"Move waiting messages from one definition to another (operator)."`
 }
 
 // shippedRules are what definitions are held to here, control points beside the actions that ship. The actions are asked for

@@ -32,7 +32,7 @@ func (s Status) Terminal() bool { return s == Succeeded || s == Failed }
 // Record is a message as Guarantee holds it: the original, immutable, and what changes.
 type Record struct {
 	message.Verified                 // the original and what is signed in it
-	Workflow         string          // the definition it is pinned to: name "@" content hash
+	Workflow         string          // the definition it is pinned to: name "@" content hash; a migration changes it
 	Version          int64           // number of history entries; the compare-and-swap token
 	State            string          // the workflow state where the message stands
 	Status           Status          //
@@ -77,6 +77,8 @@ type Transition struct {
 	Open   []Call    // take an answer from this commit on; only with Entries
 	Close  []Closing // take none from this commit on; one of which more came in than was seen is ErrStale
 	Awaits bool      // calls stay open: with an answer to one of them stored, the message is due at once, whatever Due says
+	// Workflow is the definition that the message is pinned to from now on; "" leaves it as it is. Only with Entries.
+	Workflow string
 }
 
 // Issued is a message id given to a client.
@@ -123,6 +125,8 @@ type Store interface {
 	// ErrUnknown. Refused transitions do not disturb the others. A non-nil second value means that nothing was applied, or
 	// that the outcome is unknown.
 	Commit(ctx context.Context, ts []Transition) ([]error, error)
+	// Pinned lists live messages that are pinned to a definition, by id, from after an id, "" for the first.
+	Pinned(ctx context.Context, ref string, after message.ID, limit int) ([]message.ID, error)
 	// Get reads one message, live or archived, with its history.
 	Get(ctx context.Context, id message.ID) (Record, []Entry, error)
 	// Scan walks all messages, live ones by id, then archived ones by order of archiving; from "" until next is "".

@@ -20,6 +20,9 @@ type Workflows interface {
 	// Again gives the start of the definition that a message is pinned to, for one that stands at place: what it has begun
 	// stays known.
 	Again(ctx context.Context, ref string, place []byte, parts []Part) (Start, error)
+	// Bars tells why a message that stands at place cannot go on with another version of its definition: "" when it can. Without a
+	// place it looks whether both are there. Refusals: workflow-unknown.
+	Bars(ctx context.Context, from, to string, place []byte, parts []Part) (string, error)
 	// Restart begins the stored place's state anew, with no retries spent.
 	Restart(ctx context.Context, ref string, place []byte, parts []Part) (Start, error)
 }

@@ -106,6 +106,8 @@ func (e endpoint) body(p *party, things possessions) []byte {
 		return []byte(`{"name":"another","signers":["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]}`)
 	case strings.HasSuffix(e.path, "/versions"):
 		return []byte(`{"source":"{StartAt: Done, States: {Done: {Type: Succeed}}}"}`)
+	case strings.HasSuffix(e.path, "/migrate"):
+		return []byte(`{"from":"0","to":"1"}`)
 	case strings.HasSuffix(e.path, "/alias"):
 		return []byte(`{"routes":[]}`)
 	case e.String() == "POST /v1/wallets":

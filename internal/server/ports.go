@@ -28,6 +28,7 @@ type Messages interface {
 	Park(ctx context.Context, id message.ID, by, reason string) error
 	Resume(ctx context.Context, id message.ID, by string) error
 	Replay(ctx context.Context, id message.ID, by string) error
+	Migrate(ctx context.Context, m guarantee.Migration) (guarantee.Migrated, error)
 }
 
 // Tasks takes answers for tasks that wait for them; guarantee.Service does. by is who answers.

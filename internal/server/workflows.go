@@ -7,6 +7,7 @@ import (
 
 	"github.com/avalhq/aval/internal/action/workflow"
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 )
 
 func (s *Server) workflowRoutes() {
@@ -17,6 +18,9 @@ func (s *Server) workflowRoutes() {
 	direct := operation("direct-workflow", http.MethodPut, "/v1/workflows/{name}/alias", "workflows", "Say which definitions new messages of a type begin with", byOperator)
 	direct.Description = "Each gets messages in proportion to its weight, chosen by the message's id. Messages that have begun stay with their definition. An empty list lifts the alias: new messages begin with the newest definition that Aval was started with."
 	route(s, direct, s.directWorkflow)
+	migrate := unhurried(acting("migrate-workflow", "/v1/workflows/{name}/migrate", "workflows", "Move live messages from one definition to another", byOperator))
+	migrate.Description = "A message moves when the states where it stands, and every effect that it has begun, are there in the new definition, with the same type and action. The others stay and are listed with the reason. Each move is in the message's history. It may be repeated."
+	route(s, migrate, s.migrateWorkflow)
 }
 
 // WorkflowVersion is a stored definition.
@@ -87,4 +91,42 @@ func (s *Server) directWorkflow(ctx context.Context, in *directInput) (*body[Wor
 		return nil, err
 	}
 	return s.listWorkflows(ctx, nil)
+}
+
+type migrateInput struct {
+	Name string `path:"name" maxLength:"64" doc:"The message type."`
+	Body struct {
+		From   string `json:"from" minLength:"1" maxLength:"64" doc:"Hash of the definition that messages leave."`
+		To     string `json:"to" minLength:"1" maxLength:"64" doc:"Hash of the one that they go on with."`
+		DryRun bool   `json:"dry_run,omitempty" doc:"Move nothing; tell what would come of it."`
+	}
+}
+
+// Migration is what came of moving live messages to another definition.
+type Migration struct {
+	Checked int      `json:"checked" doc:"Live messages of the old definition."`
+	Moved   int      `json:"moved" doc:"Of these; in a dry run those that would be."`
+	Stayed  []Stayed `json:"stayed" nullable:"false" doc:"The first hundred of the others."`
+	DryRun  bool     `json:"dry_run"`
+}
+
+// Stayed is a message that cannot be moved.
+type Stayed struct {
+	ID    message.ID `json:"id"`
+	State string     `json:"state"`
+	Why   string     `json:"why"`
+}
+
+func (s *Server) migrateWorkflow(ctx context.Context, in *migrateInput) (*body[Migration], error) {
+	done, err := s.Messages.Migrate(ctx, guarantee.Migration{
+		From: in.Name + "@" + in.Body.From, To: in.Name + "@" + in.Body.To, DryRun: in.Body.DryRun, By: callerOf(ctx).Subject,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := Migration{Checked: done.Checked, Moved: done.Moved, DryRun: in.Body.DryRun, Stayed: make([]Stayed, len(done.Stayed))}
+	for i, m := range done.Stayed {
+		out.Stayed[i] = Stayed(m)
+	}
+	return &body[Migration]{Body: out}, nil
 }

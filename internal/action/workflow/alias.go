@@ -146,8 +146,8 @@ func choose(routes []guarantee.Route, id message.ID) string {
 		sum += r.Weight
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(id))         // a hash takes everything
-	at := int(h.Sum64() % uint64(sum)) //nolint:gosec // a sum of weights is positive and small
+	_, _ = h.Write([]byte(id)) // a hash takes everything
+	at := int(h.Sum64() % uint64(sum))
 	for _, r := range routes {
 		if at -= r.Weight; at < 0 {
 			return r.Ref

@@ -140,6 +140,30 @@ func (l *Library) Restart(ctx context.Context, ref string, place []byte, parts [
 	return l.anew(ctx, ref, place, parts, func(_ *machine.Definition, p machine.Place) (machine.Place, machine.Changes) { return p.Restart() })
 }
 
+// Bars compares the definitions, and tells why a message of the first that stands at place cannot go on in the second.
+func (l *Library) Bars(ctx context.Context, from, to string, place []byte, parts []guarantee.Part) (string, error) {
+	a, err := l.Find(ctx, from)
+	if err != nil {
+		return "", err
+	}
+	b, err := l.Find(ctx, to)
+	if err != nil {
+		return "", err
+	}
+	if place == nil {
+		return "", nil
+	}
+	c, err := machine.Compare(a, b)
+	if err != nil {
+		return "", err
+	}
+	p, err := Place(place, parts)
+	if err != nil {
+		return "its place cannot be read: " + err.Error(), nil
+	}
+	return a.Bars(p, c), nil
+}
+
 // anew makes another place of the one where a message stands.
 func (l *Library) anew(ctx context.Context, ref string, place []byte, parts []guarantee.Part,
 	change func(*machine.Definition, machine.Place) (machine.Place, machine.Changes),

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -58,4 +59,25 @@ func (g *Guarantee) Aliases(ctx context.Context) ([]guarantee.Alias, error) {
 		}
 		return a, nil
 	}, "SELECT DISTINCT ON (name) name, routes, by, at FROM aliases ORDER BY name, seq DESC")
+}
+
+const (
+	// pinnedTo is the definition of a message o: the one that it was last moved to, or else the one that it was accepted with.
+	pinnedTo  = "coalesce((SELECT g.workflow FROM migrations g WHERE g.id = o.id ORDER BY g.version DESC LIMIT 1), o.workflow)"
+	pinSQL    = "INSERT INTO migrations (id, version, workflow) VALUES ($1, $2, $3)"
+	pinnedSQL = "SELECT m.id FROM messages m JOIN originals o ON o.id = m.id WHERE m.id > $1 AND " + pinnedTo + " = $2 ORDER BY m.id LIMIT $3"
+)
+
+// movePins writes which definitions applied transitions moved their messages to.
+func movePins(b *pgx.Batch, ts []guarantee.Transition, w wave, outcomes []outcome) {
+	for _, n := range w.places {
+		if t := &ts[n]; outcomes[n] == applied && t.Workflow != "" {
+			b.Queue(pinSQL, string(t.ID), t.From+int64(len(t.Entries)), clean(t.Workflow))
+		}
+	}
+}
+
+// Pinned lists live messages that are pinned to a definition.
+func (g *Guarantee) Pinned(ctx context.Context, ref string, after message.ID, limit int) ([]message.ID, error) {
+	return rows(ctx, g.db, g.db.pool, pgx.RowTo[message.ID], pinnedSQL, clean(string(after)), clean(ref), limit)
 }

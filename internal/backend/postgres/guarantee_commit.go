@@ -131,6 +131,7 @@ func (g *Guarantee) moveAll(ctx context.Context, tx pgx.Tx, ts []guarantee.Trans
 	var b pgx.Batch
 	moveParts(&b, ts, w, outcomes)
 	moveCalls(&b, ts, w, outcomes)
+	movePins(&b, ts, w, outcomes)
 	if b.Len() == 0 {
 		return nil
 	}
@@ -149,13 +150,13 @@ func (g *Guarantee) move(ctx context.Context, in querier, changes columns, outco
 type wave struct {
 	rows   columns
 	places []int // of the transitions in their batch
-	parts  bool  // some of them change parts
+	parts  bool  // some of them change parts, or the definition
 	calls  bool  // some of them open, close or await calls
 }
 
 func (w *wave) add(n int, t *guarantee.Transition) error {
 	w.places = append(w.places, n)
-	w.parts = w.parts || len(t.Parts) > 0
+	w.parts = w.parts || len(t.Parts) > 0 || t.Workflow != ""
 	w.calls = w.calls || len(t.Open) > 0 || len(t.Close) > 0 || t.Awaits
 	return w.rows.transition(int64(n), t)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	originalColumns = "o.id, o.client, o.type, o.chain, o.expires, o.scheme, o.digest, o.signer, o.workflow, o.accepted, o.body, o.original"
+	originalColumns = "o.id, o.client, o.type, o.chain, o.expires, o.scheme, o.digest, o.signer, " + pinnedTo + ", o.accepted, o.body, o.original"
 	loadSQL         = "SELECT " + originalColumns + `, m.version, m.state, m.status, m.ext, m.reason, m.updated, false, m.place, d.at,
 		ARRAY(SELECT key FROM parts p WHERE p.id = m.id ORDER BY key), ARRAY(SELECT data FROM parts p WHERE p.id = m.id ORDER BY key)
 		FROM unnest($1::text[]) AS t(id) JOIN messages m ON m.id = t.id JOIN originals o ON o.id = m.id LEFT JOIN due d ON d.id = m.id`

@@ -7,6 +7,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -74,4 +75,35 @@ func (g *Guarantee) Aliases(ctx context.Context) (all []guarantee.Alias, err err
 		})
 	})
 	return all, err
+}
+
+// pin moves a live message to another definition.
+func pin(conn *sqlite.Conn, id message.ID, ref string) error {
+	return run(conn, "UPDATE messages SET workflow = ? WHERE id = ?", func(s *sqlite.Stmt) {
+		s.BindText(1, ref)
+		s.BindText(2, string(id))
+	}, nil)
+}
+
+// pinnedTo gives the definition that a live message was moved to, "" for the one that it was accepted with.
+func pinnedTo(conn *sqlite.Conn, id message.ID) (ref string, err error) {
+	_, err = queryRow(conn, "SELECT workflow FROM messages WHERE id = ?",
+		func(s *sqlite.Stmt) { s.BindText(1, string(id)) },
+		func(s *sqlite.Stmt) { ref = s.ColumnText(0) })
+	return ref, err
+}
+
+// Pinned lists live messages that are pinned to a definition.
+func (g *Guarantee) Pinned(ctx context.Context, ref string, after message.ID, limit int) (ids []message.ID, err error) {
+	err = g.db.view(ctx, func(conn *sqlite.Conn) error {
+		return run(conn, "SELECT m.id FROM messages m JOIN originals o ON o.id = m.id WHERE m.id > ? AND coalesce(m.workflow, o.workflow) = ? ORDER BY m.id LIMIT ?", func(s *sqlite.Stmt) {
+			s.BindText(1, string(after))
+			s.BindText(2, ref)
+			s.BindInt64(3, int64(limit))
+		}, func(s *sqlite.Stmt) error {
+			ids = append(ids, message.ID(s.ColumnText(0)))
+			return nil
+		})
+	})
+	return ids, err
 }

@@ -294,6 +294,11 @@ func follow(conn *sqlite.Conn, t *guarantee.Transition, entries []byte) error {
 	if err := moveParts(conn, t); err != nil {
 		return err
 	}
+	if t.Workflow != "" {
+		if err := pin(conn, t.ID, t.Workflow); err != nil {
+			return err
+		}
+	}
 	if t.Archive && !t.Status.Terminal() {
 		return fmt.Errorf("archive %s: status %s is not terminal", t.ID, t.Status)
 	}
@@ -322,6 +327,10 @@ func archive(conn *sqlite.Conn, t *guarantee.Transition, now guarantee.Snapshot)
 	if err != nil {
 		return err
 	}
+	workflow, err := pinnedTo(conn, t.ID)
+	if err != nil {
+		return err
+	}
 	var attributes []byte
 	one := func(s *sqlite.Stmt) { s.BindText(1, string(t.ID)) }
 	err = run(conn, "SELECT "+originalColumns+" FROM originals WHERE id = ?", one, func(o *sqlite.Stmt) error {
@@ -332,6 +341,9 @@ func archive(conn *sqlite.Conn, t *guarantee.Transition, now guarantee.Snapshot)
 			}
 			for _, column := range []int{6, 7, 10, 11, 12} {
 				s.BindBytes(column+1, blob(o, column))
+			}
+			if workflow != "" {
+				s.BindText(9, workflow)
 			}
 			s.BindInt64(5, o.ColumnInt64(4))
 			s.BindInt64(10, o.ColumnInt64(9))

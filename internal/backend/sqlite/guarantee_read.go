@@ -15,7 +15,7 @@ import (
 
 const (
 	selectOriginal = "SELECT id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, body, original FROM originals WHERE id = ?"
-	selectPresent  = "SELECT version, state, status, ext, reason, updated, place, due FROM messages WHERE id = ?"
+	selectPresent  = "SELECT version, state, status, ext, reason, updated, place, due, workflow FROM messages WHERE id = ?"
 	selectArchive  = `SELECT id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, body, original,
 		version, state, status, ext, reason, updated, history FROM archive WHERE id = ?`
 )
@@ -53,6 +53,9 @@ func live(conn *sqlite.Conn, id message.ID) (rec guarantee.Record, found bool, e
 	found, err = queryRow(conn, selectPresent, one, func(s *sqlite.Stmt) {
 		present(s, 0, &rec)
 		rec.Place, rec.Due = blob(s, 6), columnTime(s, 7)
+		if !s.ColumnIsNull(8) {
+			rec.Workflow = s.ColumnText(8)
+		}
 	})
 	if err == nil && found {
 		rec.Parts, err = readParts(conn, id)

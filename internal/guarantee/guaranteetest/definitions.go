@@ -3,10 +3,12 @@ package guaranteetest
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 )
 
 func definitions(t *testing.T, b Backend) {
@@ -52,5 +54,48 @@ func aliases(t *testing.T, b Backend) {
 	b = b.Reopen(t)
 	if got, want := present(), []guarantee.Alias{other, lifted}; !reflect.DeepEqual(got, want) {
 		t.Errorf("after a lift the aliases are %+v, want %+v", got, want)
+	}
+}
+
+// pinnedAnew: a transition can move a message to another definition, and the archive keeps the last.
+func pinnedAnew(t *testing.T, b Backend) {
+	one, two := Accept(t, b.Store, "cli_a", "one"), Accept(t, b.Store, "cli_a", "two")
+	old := one.Workflow
+	pinned := func(ref string, want ...message.ID) {
+		t.Helper()
+		slices.Sort(want)
+		var got []message.ID
+		for after := message.ID(""); ; after = got[len(got)-1] {
+			page, err := b.Store.Pinned(t.Context(), ref, after, 1)
+			must(t, err)
+			if len(page) == 0 {
+				break
+			}
+			got = append(got, page...)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("pinned to %s are %v, want %v", ref, got, want)
+		}
+	}
+	pinned(old, one.ID, two.ID)
+	move := Step(one, one.State, guarantee.Running)
+	move.Workflow = old + "2"
+	commit(t, b.Store, move)
+	stale := Step(one, one.State, guarantee.Running)
+	stale.Workflow = old + "3"
+	refused, err := b.Store.Commit(t.Context(), []guarantee.Transition{stale})
+	must(t, err)
+	want(t, refused[0], guarantee.ErrStale)
+	b = b.Reopen(t)
+	pinned(old, two.ID)
+	pinned(old+"2", one.ID)
+	rec, _, err := b.Store.Get(t.Context(), one.ID)
+	must(t, err)
+	end := Step(rec, "Done", guarantee.Succeeded)
+	end.Archive = true
+	commit(t, b.Store, end)
+	pinned(old + "2")
+	if rec, _, err = b.Store.Get(t.Context(), one.ID); err != nil || rec.Workflow != old+"2" || !rec.Archived {
+		t.Errorf("the archive has it with %s, %v", rec.Workflow, err)
 	}
 }

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"basic/PartsGoAtTheEnd":           partsGoAtTheEnd,
 		"basic/Definitions":               definitions,
 		"basic/Aliases":                   aliases,
+		"basic/PinnedAnew":                pinnedAnew,
 		"transactions/StaleIsRefused":     staleIsRefused,
 		"transactions/FinalIsFinal":       finalIsFinal,
 		"transactions/RefusedAlone":       refusedAlone,

@@ -240,6 +240,10 @@ func (begin) Restart(_ context.Context, ref string, place []byte, _ []guarantee.
 	return guarantee.Start{Ref: ref, Place: place}, nil
 }
 
+func (begin) Bars(context.Context, string, string, []byte, []guarantee.Part) (string, error) {
+	return "", nil
+}
+
 // none is a desk where nothing was ever signed.
 type none struct{}
 
