@@ -49,9 +49,10 @@ $(GETH):
 	mv bin/geth-install/geth $@
 	rmdir bin/geth-install
 
+# Not npm ci: the lock file holds the platforms that could be pinned where it was made, and ci asks for all of them.
 $(ANVIL): internal/chain/evm/nodes/package-lock.json
 	@mkdir -p bin
-	cd internal/chain/evm/nodes && npm ci --ignore-scripts --silent
+	cd internal/chain/evm/nodes && npm install --no-save --ignore-scripts --silent
 	cp internal/chain/evm/nodes/node_modules/@foundry-rs/anvil-*/bin/anvil $@
 
 .PHONY: test-nodes
