@@ -200,18 +200,23 @@ func TestANodeThatForgetsIsNotTheOnlyOneAsked(t *testing.T) {
 }
 
 func TestALimitIsRespected(t *testing.T) {
-	s := open(t, 1, evm.Config{})
-	s.proxies[0].Do(nodes.Faults{Limited: 2 * time.Second})
-	for range 50 {
-		if _, err := s.network.Head(t.Context()); !is(err, "chain-unreachable") {
-			t.Fatalf("a node that is asked too often answers %v", err)
-		}
+	for name, faults := range map[string]nodes.Faults{"by HTTP": {Limited: 2 * time.Second}, "in words": {Quota: true}} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, 1, evm.Config{})
+			before := s.proxies[0].Rounds()
+			s.proxies[0].Do(faults)
+			for range 50 {
+				if _, err := s.network.Head(t.Context()); !is(err, "chain-unreachable") {
+					t.Fatalf("a node that is asked too often answers %v", err)
+				}
+			}
+			if rounds := s.proxies[0].Rounds() - before; rounds > 3 {
+				t.Errorf("it was asked %d times although it wants to be left alone", rounds)
+			}
+			s.proxies[0].Do(nodes.Faults{})
+			s.settled(t, func([]evm.Health) bool { _, err := s.network.Head(t.Context()); return err == nil })
+		})
 	}
-	if rounds := s.proxies[0].Rounds(); rounds > 5 {
-		t.Errorf("it was asked %d times although it wants to be left alone", rounds)
-	}
-	s.proxies[0].Do(nodes.Faults{})
-	s.settled(t, func([]evm.Health) bool { _, err := s.network.Head(t.Context()); return err == nil })
 }
 
 func TestBatchesFitTheNode(t *testing.T) {

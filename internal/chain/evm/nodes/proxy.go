@@ -22,6 +22,7 @@ type Faults struct {
 	Delay     time.Duration // before it answers
 	Every     int           // each so many-th request of a batch or alone is answered with an internal error, and not passed on
 	Limited   time.Duration // it answers 429 and asks for such a pause
+	Quota     bool          // it answers each request in words that it is asked too often, and asks for a pause of a second, as Infura does
 	Swallow   bool          // it passes transactions on, and gives no answer to the round trip until its client gives up
 	Forget    bool          // it says that it took transactions, and drops them
 	Behind    uint64        // its head is so many blocks lower than it is
@@ -168,6 +169,12 @@ func (p *Proxy) pass(calls []call, f Faults) (replies []reply, swallowed bool) {
 		p.requests++
 		fails := f.Every > 0 && p.requests%f.Every == 0
 		p.mu.Unlock()
+		if f.Quota {
+			replies = append(replies, reply{Version: "2.0", ID: c.ID, Error: encoded(map[string]any{
+				"code": -32005, "message": "project ID request rate exceeded", "data": map[string]any{"backoff_seconds": 1.0},
+			})})
+			continue
+		}
 		if fails {
 			replies = append(replies, refusal(c, -32603, "Internal error"))
 			continue
