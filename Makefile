@@ -60,7 +60,7 @@ test-nodes: nodes ## Run the tests against real nodes, which are processes of th
 	go test -tags nodes -timeout 10m ./internal/chain/evm/...
 
 .PHONY: services-up
-services-up: ## Start the real servers of the cluster tests on loopback (installs what is missing from Debian; data in .services)
+services-up: ## Start PostgreSQL and etcd on loopback for the cluster tests (installs or builds what is missing; data in .services)
 	@deploy/services/services.sh up
 
 .PHONY: services-down
