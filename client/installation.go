@@ -35,6 +35,31 @@ func (c *Client) Reconcile(ctx context.Context, id string) (Key, error) {
 	return out, err
 }
 
+// Acknowledge lets a key be used again that somebody else has used: so many of its nonces the chain has spent, and why that is
+// all right. Both are kept under the operator's name. For operators.
+func (c *Client) Acknowledge(ctx context.Context, id string, spent uint64, reason string) (Key, error) {
+	var out Key
+	in := map[string]any{"spent": spent, "reason": reason}
+	err := c.post(ctx, "/v1/keys/"+url.PathEscape(id)+"/acknowledge", in, &out, false)
+	return out, err
+}
+
+// KeyEntry is something that was done about the trust in a key.
+type KeyEntry struct {
+	What  string    `json:"what"` // distrusted or acknowledged
+	By    string    `json:"by"`
+	Why   string    `json:"why"`
+	Spent uint64    `json:"spent"` // how many nonces the chain had spent
+	At    time.Time `json:"at"`
+}
+
+// KeyEntries lists what was done about the trust in a key. For operators.
+func (c *Client) KeyEntries(ctx context.Context, id string) ([]KeyEntry, error) {
+	var out struct{ Entries []KeyEntry }
+	err := c.get(ctx, "/v1/keys/"+url.PathEscape(id)+"/entries", &out)
+	return out.Entries, err
+}
+
 // Chain is a chain that the installation serves.
 type Chain struct {
 	ID            string `json:"id"`

@@ -242,11 +242,10 @@ func (p *platform) openCustody(ctx context.Context) error {
 		ch, err := p.chains().Get(id)
 		return ch.Codec, err
 	}
-	nonce := func(ctx context.Context, _, address string) (uint64, error) {
-		account, err := p.network.Account(ctx, address)
-		return account.Nonce, err
+	account := func(ctx context.Context, _, address string) (chain.Account, error) {
+		return p.network.Account(ctx, address)
 	}
-	p.signer = signer.New(p.storage.keys, p.storage.decisions, store, codec, nonce, signer.Options{Holder: p.storage.process + "/sign", Faults: p.options.faults, Log: p.log})
+	p.signer = signer.New(p.storage.keys, p.storage.decisions, store, codec, account, signer.Options{Holder: p.storage.process + "/sign", Faults: p.options.faults, Log: p.log})
 	p.wallets = wallet.NewService(p.storage.wallets, p.signer, map[string]wallet.Chain{p.chainID: {Network: p.network, Codec: p.network.Codec()}}, time.Now)
 	p.keeper = p.newKeeper()
 	return p.signer.Recover(ctx, p.storage.process)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/avalhq/aval/internal/custody/key"
 )
@@ -16,6 +17,11 @@ func (r releaser) Get(ctx context.Context, id string) (key.Key, error) {
 func (r releaser) List(ctx context.Context) ([]key.Key, error) { return r.p.storage.keys.List(ctx) }
 
 func (r releaser) Release(ctx context.Context, id string) error {
+	return r.compare(ctx, id)
+}
+
+// compare shows the registry what the chain has spent.
+func (r releaser) compare(ctx context.Context, id string) error {
 	k, err := r.p.storage.keys.Get(ctx, id)
 	if err != nil {
 		return err
@@ -25,4 +31,16 @@ func (r releaser) Release(ctx context.Context, id string) error {
 		return err
 	}
 	return r.p.storage.keys.Reconcile(ctx, id, account.Nonce)
+}
+
+// Acknowledge looks at the chain first, so that nothing is acknowledged that has changed meanwhile.
+func (r releaser) Acknowledge(ctx context.Context, id string, spent uint64, by, why string) error {
+	if err := r.compare(ctx, id); err != nil && !errors.Is(err, key.ErrForeignUse) {
+		return err
+	}
+	return r.p.storage.keys.Acknowledge(ctx, id, spent, by, why)
+}
+
+func (r releaser) Entries(ctx context.Context, id string) ([]key.Entry, error) {
+	return r.p.storage.keys.Entries(ctx, id)
 }

@@ -9,10 +9,11 @@ import (
 )
 
 type keyCommands struct {
-	List      keyList      `cmd:"" help:"List the signing keys and who is using them (operator)."`
-	Show      keyShow      `cmd:"" help:"Show a signing key (operator)."`
-	Release   keyRelease   `cmd:"" help:"End a key's quarantine, if the chain agrees (operator)."`
-	NewSigner keyNewSigner `cmd:"" help:"Make a client's signer key, in a file."`
+	List        keyList        `cmd:"" help:"List the signing keys and who is using them (operator)."`
+	Show        keyShow        `cmd:"" help:"Show a signing key (operator)."`
+	Release     keyRelease     `cmd:"" help:"End a key's quarantine, if the chain agrees (operator)."`
+	Acknowledge keyAcknowledge `cmd:"" help:"Let a key be used again that somebody else has used (operator)."`
+	NewSigner   keyNewSigner   `cmd:"" help:"Make a client's signer key, in a file."`
 }
 
 // Help is shown by aval key --help.
@@ -99,6 +100,34 @@ func (c *keyRelease) Run(ctx context.Context, s *screen, a *access) error {
 		return err
 	}
 	k, err := api.Reconcile(ctx, c.ID)
+	if err == nil {
+		s.key(k)
+	}
+	return err
+}
+
+type keyAcknowledge struct {
+	ID     string `arg:"" name:"key" help:"The key's id."`
+	Spent  uint64 `required:"" help:"How many of the key's nonces the chain has spent: aval key show tells what was decided and seen."`
+	Reason string `required:"" help:"What they were spent on, and why the key may be used again. It is kept under your name."`
+}
+
+// Help is shown by aval key acknowledge --help.
+func (keyAcknowledge) Help() string {
+	return `When the chain shows that a key has sent what Aval did not decide, nothing more is signed with it (key-foreign-use). Find out first who else has the key, or whether the data folder was restored from an older copy: what it has forgotten may have been paid already.
+
+Transactions whose nonces were spent by somebody else can never be mined: their messages fail with transaction-superseded once they are resumed. All others go on.
+
+    aval key acknowledge key_… --spent 42 --reason 'emptied by the old system on Monday; it is switched off'`
+}
+
+// Run is the command.
+func (c *keyAcknowledge) Run(ctx context.Context, s *screen, a *access) error {
+	api, err := a.asOperator()
+	if err != nil {
+		return err
+	}
+	k, err := api.Acknowledge(ctx, c.ID, c.Spent, c.Reason)
 	if err == nil {
 		s.key(k)
 	}

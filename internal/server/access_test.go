@@ -346,3 +346,31 @@ func TestKeys(t *testing.T) {
 	op.call("POST", "/v1/keys/"+hers["keys"]+"/reconcile", nil).refused(t, http.StatusConflict, "key-not-quarantined")
 	op.call("POST", "/v1/keys/"+typeid.New("key")+"/reconcile", nil).refused(t, http.StatusNotFound, "key-unknown")
 }
+
+// TestOnlyAnOperatorTrustsAKeyAgain: with the number of nonces that the chain shows, and a reason, which is kept.
+func TestOnlyAnOperatorTrustsAKeyAgain(t *testing.T) {
+	all := stores(t)
+	e := trial.Start(t, all, nil)
+	p, op := newParty(t, e, "alice"), operator(t, e)
+	id := own(t, p)["keys"]
+	path := "/v1/keys/" + id
+	say := []byte(`{"spent": 3, "reason": "the old system"}`)
+	op.call("POST", path+"/acknowledge", say).refused(t, http.StatusConflict, "key-not-acknowledged") // it is trusted
+	for _, nonce := range []uint64{0, 3} {
+		if err := all.Keys.Reconcile(t.Context(), id, nonce); (err == nil) != (nonce == 0) {
+			t.Fatal(err)
+		}
+	}
+	op.call("POST", path+"/reconcile", nil).refused(t, http.StatusConflict, "key-foreign-use")
+	p.call("POST", path+"/acknowledge", say).refused(t, http.StatusForbidden, "scope-missing")
+	op.call("POST", path+"/acknowledge", []byte(`{"spent": 2, "reason": "a guess"}`)).refused(t, http.StatusConflict, "key-not-acknowledged")
+	op.call("POST", path+"/acknowledge", []byte(`{"spent": 3, "reason": ""}`)).refused(t, http.StatusUnprocessableEntity, "request-invalid")
+	op.call("POST", "/v1/keys/"+typeid.New("key")+"/acknowledge", say).refused(t, http.StatusNotFound, "key-unknown")
+	var k server.Key
+	op.call("POST", path+"/acknowledge", say).into(t, 200, &k)
+	var entries server.KeyEntries
+	op.get(path+"/entries").into(t, 200, &entries)
+	if k.Status != "free" || k.Nonce != 3 || len(entries.Entries) != 2 || entries.Entries[1].Why != "the old system" || entries.Entries[1].By == "aval" || entries.Entries[1].Spent != 3 {
+		t.Errorf("the key is %+v, its entries %+v", k, entries)
+	}
+}

@@ -23,10 +23,10 @@ func stores(t testing.TB) trial.Stores {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = read.Close() })
-	g, r := sqlite.NewGuarantee(record), sqlite.NewReference(read)
+	g, r, keys := sqlite.NewGuarantee(record), sqlite.NewReference(read), sqlite.NewKeys(record)
 	return trial.Stores{
 		Guarantee: g, Calls: g, Workflows: g, Source: g, Outbox: sqlite.NewOutbox(record), Reference: r, Repairs: r, Clients: sqlite.NewClients(record),
-		Secrets: sqlite.NewSecrets(record), Wallets: sqlite.NewWallets(record), Keys: sqlite.NewKeys(record),
+		Secrets: sqlite.NewSecrets(record), Wallets: sqlite.NewWallets(record), Keys: keys, Trust: keys,
 	}
 }
 

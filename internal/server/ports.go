@@ -58,11 +58,14 @@ type Wallets interface {
 	Balance(ctx context.Context, id, asset string) (*big.Int, error)
 }
 
-// Keys is what the server needs of the key registry. Release ends a quarantine with the chain's view of the next nonce.
+// Keys is what the server needs of the key registry and the trust in its keys. Release ends a quarantine with the chain's view
+// of the next nonce; Acknowledge compares that view with what the operator says, and records both.
 type Keys interface {
 	Get(ctx context.Context, id string) (key.Key, error)
 	List(ctx context.Context) ([]key.Key, error)
 	Release(ctx context.Context, id string) error
+	Acknowledge(ctx context.Context, id string, spent uint64, by, why string) error
+	Entries(ctx context.Context, id string) ([]key.Entry, error)
 }
 
 // Transactions is what the server needs of the transaction manager's desk; transaction.Desk does.

@@ -51,9 +51,8 @@ func newRoom(t *testing.T, options transaction.Options) *room {
 	store, err := sealed.Open(sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true})
 	check(t, err)
 	codec := func(string) (chain.Codec, error) { return r.network.Codec(), nil }
-	nonce := func(ctx context.Context, _, address string) (uint64, error) {
-		account, err := r.network.Account(ctx, address)
-		return account.Nonce, err
+	nonce := func(ctx context.Context, _, address string) (chain.Account, error) {
+		return r.network.Account(ctx, address)
 	}
 	r.keys, r.store = sqlite.NewKeys(db), sqlite.NewTransactions(db)
 	r.signer = signer.New(r.keys, sqlite.NewDecisions(db), store, codec, nonce, signer.Options{})
@@ -253,6 +252,11 @@ func TestI14AReorganisationTakesConfirmationBackOnce(t *testing.T) {
 	r.run(t)
 	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
 	before := r.ended(t, steps)[0]
+	eventually(t, "the chain to come to rest", func() bool { // the depth is counted from a head that stands still
+		head, err := r.network.Head(t.Context())
+		check(t, err)
+		return head >= before.Fate.Block+12
+	})
 	head, err := r.network.Head(t.Context())
 	check(t, err)
 	check(t, r.chain.Reorg(head-before.Fate.Block+1))

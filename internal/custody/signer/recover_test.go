@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/fault"
@@ -51,7 +52,7 @@ func TestI10RecoverReconcilesWhatACrashLeft(t *testing.T) {
 	k, rs := crash(t, r, true)
 	r.start(t, "signer/2")
 	var log bytes.Buffer
-	nonces := func(context.Context, string, string) (uint64, error) { return 0, nil }
+	nonces := func(context.Context, string, string) (chain.Account, error) { return chain.Account{}, nil }
 	s := signer.New(r.registry, r.decisions, r.keys, codecs, nonces, signer.Options{Holder: "signer/2", Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err := s.Recover(t.Context(), "signer"); err != nil {
 		t.Fatal(err)
@@ -104,11 +105,11 @@ func TestForeignUseAndSilentChainStayQuarantined(t *testing.T) {
 	r.start(t, "signer/2")
 	silent := errors.New("the node does not answer")
 	answers := map[string]uint64{used.Address: 3, fine.Address: 1}
-	s := signer.New(r.registry, r.decisions, r.keys, codecs, func(_ context.Context, _, address string) (uint64, error) {
+	s := signer.New(r.registry, r.decisions, r.keys, codecs, func(_ context.Context, _, address string) (chain.Account, error) {
 		if nonce, ok := answers[address]; ok {
-			return nonce, nil
+			return chain.Account{Nonce: nonce}, nil
 		}
-		return 0, silent
+		return chain.Account{}, silent
 	}, signer.Options{Holder: "signer/2"})
 	if err := s.Recover(t.Context(), "signer"); err != nil {
 		t.Fatal(err)
@@ -152,5 +153,22 @@ func TestCreateKeyFaults(t *testing.T) {
 	}
 	if _, err := r.signer.CreateKey(t.Context(), "eip155:5", ""); err == nil {
 		t.Error("created a key on a chain that there is not")
+	}
+}
+
+// TestI6WhatTheNodeHasWaitingIsNotDecidedAnew: a restored copy has forgotten what it sent, and the node has not mined it yet.
+func TestI6WhatTheNodeHasWaitingIsNotDecidedAnew(t *testing.T) {
+	r := newRoom(t)
+	k := r.key(t)
+	r.sign(t, k, requests(k, 2))
+	r.start(t, "signer")
+	r.pool[k.Address] = 3 // one more than was decided
+	rs := requests(k, 1)
+	if _, errs := r.signer.Sign(t.Context(), k.ID, rs); !errors.Is(errs[0], key.ErrBusy) {
+		t.Errorf("it decided all the same: %v", errs[0])
+	}
+	r.pool[k.Address] = 2 // the node has dropped it
+	if d := r.sign(t, k, rs)[0]; d.Nonce != 2 {
+		t.Errorf("the nonce is %d", d.Nonce)
 	}
 }

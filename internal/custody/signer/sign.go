@@ -25,8 +25,8 @@ type Request struct {
 // Codecs finds the transaction format of a chain by its CAIP-2 id.
 type Codecs func(chain string) (chain.Codec, error)
 
-// Nonces asks a chain for an address's next nonce: how many of its transactions are mined.
-type Nonces func(ctx context.Context, chain, address string) (uint64, error)
+// Accounts asks a chain how many transactions of an address are mined, and how many wait.
+type Accounts func(ctx context.Context, chain, address string) (chain.Account, error)
 
 // Options of a Signer.
 type Options struct {
@@ -43,13 +43,13 @@ type Signer struct {
 	decisions Decisions
 	keys      keystore.Store
 	codec     Codecs
-	nonce     Nonces
+	account   Accounts
 	options   Options
 	compared  sync.Map // ids of the keys that this Signer has compared with their chain
 }
 
 // New makes a Signer of its ports.
-func New(registry key.Registry, decisions Decisions, keys keystore.Store, codec Codecs, nonce Nonces, options Options) *Signer {
+func New(registry key.Registry, decisions Decisions, keys keystore.Store, codec Codecs, account Accounts, options Options) *Signer {
 	if options.Holder == "" {
 		options.Holder = "signer"
 	}
@@ -62,7 +62,7 @@ func New(registry key.Registry, decisions Decisions, keys keystore.Store, codec 
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Signer{registry: registry, decisions: decisions, keys: keys, codec: codec, nonce: nonce, options: options}
+	return &Signer{registry: registry, decisions: decisions, keys: keys, codec: codec, account: account, options: options}
 }
 
 // Find gives the decisions of those steps that have one. A step with a decision needs no transaction built again: Sign
@@ -184,22 +184,32 @@ func (s *Signer) lease(ctx context.Context, keyID string) (key.Lease, error) {
 	return lease, nil
 }
 
-// reconcile compares a key's nonce with the chain's.
+// reconcile compares a key's nonce with the chain's. A node that has more of its transactions waiting than were decided has
+// some that this database does not know, as after a restore of an older copy: until they are mined, or dropped, the next
+// decisions could give their nonces to other intents (I6).
 func (s *Signer) reconcile(ctx context.Context, keyID string) error {
 	k, err := s.registry.Get(ctx, keyID)
 	if err != nil {
 		return err
 	}
-	nonce, err := s.nonce(ctx, k.Chain, k.Address)
+	account, err := s.account(ctx, k.Chain, k.Address)
 	if err != nil {
 		return fmt.Errorf("ask %s for the nonce of %s, to reconcile the key %s: %w", k.Chain, k.Address, k.ID, err)
 	}
-	if err := s.registry.Reconcile(ctx, keyID, nonce); err != nil {
+	if err := s.registry.Reconcile(ctx, keyID, account.Nonce); err != nil {
 		return err
+	}
+	now, err := s.registry.Get(ctx, keyID)
+	if err != nil {
+		return err
+	}
+	if account.Pending > now.Nonce {
+		return problem.New(key.ErrBusy.Kind, key.ErrBusy.Code, "the node has %d transactions of %s, mined or waiting, and Aval decided %d: nothing is signed with the key %s until the others are mined or dropped; was the data folder restored from an older copy?",
+			account.Pending, k.Address, now.Nonce, k.ID)
 	}
 	s.compared.Store(keyID, true)
 	if k.Status == key.Quarantined {
-		s.options.Log.InfoContext(ctx, "key reconciled with its chain", "key", k.ID, "chain", k.Chain, "address", k.Address, "chain_nonce", nonce, "next_nonce", k.Nonce, "holder", k.Holder, "reason", k.Reason)
+		s.options.Log.InfoContext(ctx, "key reconciled with its chain", "key", k.ID, "chain", k.Chain, "address", k.Address, "chain_nonce", account.Nonce, "next_nonce", k.Nonce, "holder", k.Holder, "reason", k.Reason)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/fault"
@@ -171,10 +172,10 @@ func TestI8OvertakenSignerIsRefused(t *testing.T) {
 	r := newRoom(t)
 	k := r.key(t)
 	stopped, resume := make(chan struct{}), make(chan struct{})
-	slow := signer.New(r.registry, r.decisions, r.keys, codecs, func(context.Context, string, string) (uint64, error) {
+	slow := signer.New(r.registry, r.decisions, r.keys, codecs, func(context.Context, string, string) (chain.Account, error) {
 		close(stopped)
 		<-resume // under its lease, before its decision
-		return 0, nil
+		return chain.Account{}, nil
 	}, signer.Options{Holder: "signer/slow", TTL: time.Millisecond})
 	late := requests(k, 2)
 	type answer struct {

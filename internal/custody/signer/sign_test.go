@@ -34,6 +34,7 @@ type room struct {
 	decisions *sqlite.Decisions
 	keys      *watched
 	chain     map[string]uint64 // the chain's own count of transactions, by address
+	pool      map[string]uint64 // the same with those that wait
 	signer    *signer.Signer
 	close     func()
 }
@@ -74,7 +75,7 @@ func (w *watched) signatures() int {
 }
 
 func newRoom(t testing.TB) *room {
-	r := &room{folder: t.TempDir(), faults: fault.New(), chain: map[string]uint64{}, close: func() {}}
+	r := &room{folder: t.TempDir(), faults: fault.New(), chain: map[string]uint64{}, pool: map[string]uint64{}, close: func() {}}
 	r.start(t, "signer")
 	t.Cleanup(func() { r.close() })
 	return r
@@ -103,7 +104,9 @@ func (r *room) open(ctx context.Context, holder string) error {
 
 // another is a second signer on the same registry, decisions and keys.
 func (r *room) another(holder string, ttl time.Duration) *signer.Signer {
-	nonces := func(_ context.Context, _, address string) (uint64, error) { return r.chain[address], nil }
+	nonces := func(_ context.Context, _, address string) (chain.Account, error) {
+		return chain.Account{Nonce: r.chain[address], Pending: max(r.chain[address], r.pool[address])}, nil
+	}
 	return signer.New(r.registry, r.decisions, r.keys, codecs, nonces, signer.Options{Holder: holder, TTL: ttl, Faults: r.faults})
 }
 

@@ -54,6 +54,7 @@ type Stores struct {
 	Secrets   auth.Secrets
 	Wallets   wallet.Store
 	Keys      key.Registry
+	Trust     key.Trust // in the same keys
 }
 
 // Edge is a running server.
@@ -142,7 +143,7 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 	return server.Services{
 		Messages: front, Tasks: front, Queries: read, Mender: read, Outbox: e.Outbox, Live: hub, Clients: e.Clients, Credentials: e.Issuer,
 		Wallets: wallet.NewService(e.Wallets, keyMaker{e.Keys}, map[string]wallet.Chain{Chain: {Network: rich{}}}, time.Now),
-		Keys:    keys{e.Keys}, Transactions: none{}, Types: catalog, Workflows: library, Issuer: e.Issuer.Handler(),
+		Keys:    keys{e.Keys, e.Trust}, Transactions: none{}, Types: catalog, Workflows: library, Issuer: e.Issuer.Handler(),
 		Why: func(ctx context.Context, id message.ID) (guarantee.Why, error) {
 			rec, history, err := e.Guarantee.Get(ctx, id)
 			if err != nil {
@@ -275,9 +276,20 @@ func (m keyMaker) CreateKey(ctx context.Context, chain, pool string) (key.Key, e
 }
 
 // keys releases with the nonce of a chain on which nothing was sent.
-type keys struct{ key.Registry }
+type keys struct {
+	key.Registry
+	trust key.Trust
+}
 
 func (k keys) Release(ctx context.Context, id string) error { return k.Reconcile(ctx, id, 0) }
+
+func (k keys) Acknowledge(ctx context.Context, id string, spent uint64, by, why string) error {
+	return k.trust.Acknowledge(ctx, id, spent, by, why)
+}
+
+func (k keys) Entries(ctx context.Context, id string) ([]key.Entry, error) {
+	return k.trust.Entries(ctx, id)
+}
 
 // rich is a chain on which every address holds 1000 of everything. Nothing else of a chain is asked for.
 type rich struct{ chain.Network }
