@@ -19,6 +19,8 @@ RACE := ./internal/lifecycle/... ./internal/telemetry/... ./internal/event/... .
 # The packages that have tests with the build tag cluster.
 CLUSTER := ./internal/backend/postgres/... ./cmd/aval
 
+CLUSTERKILLS ?= 40
+
 KILLS    ?= 2000
 FUZZTIME ?= 20s
 FUZZCI   ?= 4s
@@ -70,6 +72,7 @@ services-down: ## Stop them; their data stays (deploy/services/services.sh wipe 
 .PHONY: test-cluster
 test-cluster: ## Run the tests that need the real servers; one that is missing fails them
 	go test -count=1 -timeout 15m -tags cluster $(CLUSTER)
+	go test -count=1 -timeout 15m -tags cluster ./test/crash -run OnPostgres -args -kills=$(CLUSTERKILLS)
 
 .PHONY: test-race
 test-race: ## Run the tests of what is concurrent under the race detector (needs a C compiler)

@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 // at any moment. Nothing may be lost or doubled (I1 to I7, I12, I13, I15, I18, I19).
 func TestKilledAnywhere(t *testing.T) {
 	began := time.Now()
-	r := newRun(t)
+	r := newRun(t, inFiles)
 	plan := r.plan(*kills)
 	for i, s := range plan {
 		r.cycle(i+1, s)

@@ -20,7 +20,7 @@ var (
 // is then reported as failed and has persisted. Under load, as in production: nothing may be lost or doubled by it, and what
 // cannot go on by itself is parked with the reason.
 func TestFailedWrites(t *testing.T) {
-	r := newRun(t)
+	r := newRun(t, inFiles)
 	for number, side := range []string{".before", ".after"} {
 		r.begin(number+1, strike{name: "failed", side: side})
 		r.failStarts(side)

@@ -81,12 +81,12 @@ func (r *run) named() (all []strike) {
 
 // troubles are what happens to the chain.
 func (r *run) troubles() []strike {
-	return []strike{
+	return append(r.backing.strikes(), []strike{
 		{name: "chain restarted", trouble: (*run).restartChain},
 		{name: "chain cut off", trouble: (*run).cutWire, after: (*run).mendWire},
 		{name: "answers to broadcasts lost", trouble: (*run).loseAnswers},
 		{name: "broadcasts forgotten by the node", trouble: (*run).forgetBroadcasts},
-	}
+	}...)
 }
 
 // plan is n strikes: every named one in an order of chance, each tenth of another kind, and from then on any.
@@ -99,7 +99,8 @@ func (r *run) plan(n int) []strike {
 			case 4:
 				plan = append(plan, strike{name: "at any moment"})
 			case 9:
-				plan = append(plan, r.troubles()[len(plan)/10%4])
+				troubles := r.troubles()
+				plan = append(plan, troubles[len(plan)/10%len(troubles)])
 			default:
 				plan, round = append(plan, round[0]), round[1:]
 			}

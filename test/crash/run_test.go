@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -16,7 +17,6 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/avalhq/aval/client"
-	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/test/e2e/stage"
@@ -31,6 +31,7 @@ type run struct {
 	chance   *chance // of the plan alone: what runs at the same time has its own
 	in       *stage.Installation
 	chain    *stage.Chain
+	backing  backing
 	operator *client.Client
 	parties  []*stage.Party
 	spare    string // a client whose state the chores change
@@ -49,11 +50,11 @@ type run struct {
 	opened  int // wallets and clients by chores
 }
 
-func newRun(t *testing.T) *run {
-	r := &run{t: t, chance: newChance(t), chain: stage.NewChain(t, t.TempDir()), struck: map[string]int{}, up: make(chan struct{})}
-	r.in = stage.Install(t, program, map[string]any{
-		"chain": map[string]any{"url": r.chain.Wire.URL, "id": r.chain.ChainID()},
-	})
+func newRun(t *testing.T, open func(*testing.T) backing) *run {
+	r := &run{t: t, backing: open(t), chance: newChance(t), chain: stage.NewChain(t, t.TempDir()), struck: map[string]int{}, up: make(chan struct{})}
+	fields := map[string]any{"chain": map[string]any{"url": r.chain.Wire.URL, "id": r.chain.ChainID()}}
+	r.backing.configure(fields)
+	r.in = stage.Install(t, program, fields)
 	p := r.start("")
 	if err := r.found(t.Context()); err != nil {
 		t.Fatalf("%v; aval wrote: %s", err, p.Stderr())
@@ -279,19 +280,19 @@ func (r *run) openWallet() error {
 
 // spoilReference puts a row into Reference that Guarantee knows nothing of, while nobody looks.
 func (r *run) spoilReference() {
-	db, err := sqlite.OpenReference(r.t.Context(), r.in.Data("reference.db"), sqlite.Options{})
+	row := guarantee.Snapshot{ID: message.NewID(), Version: 3, State: "Nowhere", Status: guarantee.Running, Accepted: time.Now(), Updated: time.Now()}
+	view, end, err := r.backing.reference(r.t.Context(), r.in)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	row := guarantee.Snapshot{ID: message.NewID(), Version: 3, State: "Nowhere", Status: guarantee.Running, Accepted: time.Now(), Updated: time.Now()}
-	if err := errors.Join(sqlite.NewReference(db).Replace(r.t.Context(), []guarantee.Snapshot{row}, nil), db.Close()); err != nil {
+	if err := errors.Join(view.Replace(r.t.Context(), []guarantee.Snapshot{row}, nil), end()); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
 // dropSecret has the key of task tokens made anew. Nothing in a run waits for a token.
 func (r *run) dropSecret() {
-	if err := os.RemoveAll(r.in.Data(filepath.Join("keys", "secrets"))); err != nil {
+	if err := os.Remove(r.in.Data(filepath.Join("keys", "secrets", "task-tokens.sealed"))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.t.Fatal(err)
 	}
 }

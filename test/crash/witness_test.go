@@ -14,7 +14,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/avalhq/aval/client"
-	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/message"
 )
@@ -357,12 +356,11 @@ func (w *witness) verify(ctx context.Context) {
 // (I7, I15), and no key has decided more nonces than the chain has seen (I12).
 func (w *witness) checkDecisions(ctx context.Context) {
 	t := w.run.t
-	db, err := sqlite.Open(ctx, w.run.in.Data("aval.db"), sqlite.Options{})
+	decisions, registry, end, err := w.run.backing.custody(ctx, w.run.in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
-	decisions, registry := sqlite.NewDecisions(db), sqlite.NewKeys(db)
+	defer func() { _ = end() }()
 	for id, hash := range w.decided {
 		d, err := decisions.ByHash(ctx, hash)
 		if err != nil || d.Step != (signer.Step{Message: message.ID(id), State: "Sign"}) {

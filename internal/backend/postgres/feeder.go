@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,15 +15,22 @@ import (
 
 // Feeder serves feeder.Feeder from the table due, which Guarantee's commits write. A claim is the number of the instance
 // that works on the message; it need not survive a crash of the server, so it waits for no disk.
+//
+// Which ids this process holds is remembered here as well: when the server has failed to answer a claim or a settlement,
+// the table may name this instance for ids that nobody works on. They are released before the next claim.
 type Feeder struct {
 	db    *DB
 	now   func() time.Time
 	freed chan struct{} // signalled when claims were settled
+
+	mu    sync.Mutex
+	taken map[message.ID]bool
+	doubt bool // the table may hold claims of this instance that are not taken
 }
 
 // NewFeeder uses the system of record; now is the clock that due times are compared with.
 func NewFeeder(db *DB, now func() time.Time) *Feeder {
-	return &Feeder{db: db, now: now, freed: make(chan struct{}, 1)}
+	return &Feeder{db: db, now: now, freed: make(chan struct{}, 1), taken: map[message.ID]bool{}}
 }
 
 // look is how often an idle feeder looks for what other processes have made due.
@@ -42,7 +51,7 @@ SELECT id FROM taken ORDER BY at`
 func (f *Feeder) Claim(ctx context.Context, limit int) ([]message.ID, error) {
 	for {
 		changed := f.db.commits() // taken before reading, so that no commit of this process falls between
-		ids, err := rows(ctx, f.db, f.db.lazy, pgx.RowTo[message.ID], claimSQL, f.db.instance.id, micros(f.now()), limit)
+		ids, err := f.claim(ctx, limit)
 		if err != nil || len(ids) > 0 {
 			return ids, err
 		}
@@ -50,6 +59,24 @@ func (f *Feeder) Claim(ctx context.Context, limit int) ([]message.ID, error) {
 			return nil, err
 		}
 	}
+}
+
+// claim takes what is due now.
+func (f *Feeder) claim(ctx context.Context, limit int) ([]message.ID, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.doubt {
+		_, err := f.db.lazy.Exec(ctx, "UPDATE due SET claimer = 0 WHERE claimer = $1 AND id <> ALL ($2::text[])", f.db.instance.id, texts(slices.Collect(maps.Keys(f.taken))))
+		if err != nil {
+			return nil, f.db.describe(err)
+		}
+	}
+	ids, err := rows(ctx, f.db, f.db.lazy, pgx.RowTo[message.ID], claimSQL, f.db.instance.id, micros(f.now()), limit)
+	f.doubt = err != nil
+	for _, id := range ids {
+		f.taken[id] = true
+	}
+	return ids, err
 }
 
 // sleep ends at this process's next commit, when claims are settled, or when it is time to look again.
@@ -74,6 +101,12 @@ func (f *Feeder) Settle(ctx context.Context, ids []message.ID) error {
 		_, err := f.db.lazy.Exec(ctx, "UPDATE due d SET claimer = 0 FROM unnest($1::text[]) AS t(id) WHERE d.id = t.id AND d.claimer = $2", list, f.db.instance.id)
 		return err
 	})
+	f.mu.Lock()
+	for _, id := range ids {
+		delete(f.taken, id)
+	}
+	f.doubt = f.doubt || err != nil
+	f.mu.Unlock()
 	select {
 	case f.freed <- struct{}{}:
 	default:

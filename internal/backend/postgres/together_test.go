@@ -221,3 +221,29 @@ func inOrder(t *testing.T, events []event.Event) {
 		newest[e.ID] = e.Version
 	}
 }
+
+// TestI18ClaimsOutliveNoLostConnection: the server drops all connections while a process holds a claim, and again while it
+// settles. What the process does not work on any more is handed out again, though the process lives on.
+func TestI18ClaimsOutliveNoLostConnection(t *testing.T) {
+	s := newStorage(t)
+	db := s.open(t)
+	rec := guaranteetest.Accept(t, postgres.NewGuarantee(db), "cli_a", "x")
+	f := postgres.NewFeeder(db, time.Now)
+	ids := claim(t, f)
+	admin := session(t, s.Admin)
+	if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Settle(t.Context(), ids); err == nil {
+		t.Fatal("the connections are gone, and a settlement was reported as done")
+	}
+	for range 100 {
+		if ids, err := f.Claim(within(t, 10*time.Second), 10); err == nil {
+			if !slices.Equal(ids, []message.ID{rec.ID}) {
+				t.Errorf("handed out %v, want %s", ids, rec.ID)
+			}
+			return
+		}
+	}
+	t.Error("the feeder did not recover")
+}

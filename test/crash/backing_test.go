@@ -1,0 +1,48 @@
+package crash
+
+import (
+	"context"
+	"testing"
+
+	"github.com/avalhq/aval/internal/backend/sqlite"
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/reference"
+	"github.com/avalhq/aval/test/e2e/stage"
+)
+
+// backing is what the process stores in. The run opens it only while no process lives.
+type backing interface {
+	// configure adds to the process's configuration.
+	configure(fields map[string]any)
+	// reference and custody open parts of it; end closes them.
+	reference(ctx context.Context, in *stage.Installation) (view reference.Repairs, end func() error, err error)
+	custody(ctx context.Context, in *stage.Installation) (decisions signer.Decisions, keys key.Registry, end func() error, err error)
+	// strikes are what else happens to a process on it.
+	strikes() []strike
+}
+
+// files is the backing of the embedded size.
+type files struct{}
+
+func inFiles(*testing.T) backing { return files{} }
+
+func (files) configure(map[string]any) {}
+
+func (files) reference(ctx context.Context, in *stage.Installation) (reference.Repairs, func() error, error) {
+	db, err := sqlite.OpenReference(ctx, in.Data("reference.db"), sqlite.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return sqlite.NewReference(db), db.Close, nil
+}
+
+func (files) custody(ctx context.Context, in *stage.Installation) (signer.Decisions, key.Registry, func() error, error) {
+	db, err := sqlite.Open(ctx, in.Data("aval.db"), sqlite.Options{})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return sqlite.NewDecisions(db), sqlite.NewKeys(db), db.Close, nil
+}
+
+func (files) strikes() []strike { return nil }

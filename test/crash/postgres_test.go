@@ -1,0 +1,122 @@
+//go:build cluster
+
+package crash
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/backend/postgres"
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/reference"
+	"github.com/avalhq/aval/test/e2e/stage"
+)
+
+// TestKilledAnywhereOnPostgres is the same run on PostgreSQL, whose server is killed, too, and started again.
+func TestKilledAnywhereOnPostgres(t *testing.T) {
+	began := time.Now()
+	r := newRun(t, onPostgres)
+	for i, s := range r.plan(*kills) {
+		r.cycle(i+1, s)
+	}
+	r.settle()
+	if *kills >= 80 {
+		r.checkComplete()
+	}
+	r.report(time.Since(began))
+}
+
+// server is a PostgreSQL server of the run's own, so that it can be killed.
+type server struct {
+	t        *testing.T
+	services string // folder
+	app      *url.URL
+	password string // path of the file with the application's password
+}
+
+func onPostgres(t *testing.T) backing {
+	s := &server{t: t, services: t.TempDir(), password: filepath.Join(t.TempDir(), "password")}
+	t.Cleanup(func() { s.must("wipe") })
+	s.must("up")
+	raw, err := os.ReadFile(filepath.Join(s.services, "postgres", "url"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := url.Parse(strings.TrimSpace(string(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin.Path = "/aval"
+	user := postgres.User{Name: "aval_app", Password: "of the crash run alone"}
+	if _, err := postgres.Init(t.Context(), admin.String(), user); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.password, []byte(user.Password), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	app := *admin
+	app.User = url.UserPassword(user.Name, user.Password)
+	s.app = &app
+	return s
+}
+
+// act does something to the server: up, kill, start, wipe.
+func (s *server) act(what string) error {
+	cmd := exec.Command("../../deploy/services/postgres.sh", what)
+	cmd.Env = append(os.Environ(), "SERVICES="+s.services)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("postgres.sh %s: %w: %s", what, err, out)
+	}
+	return nil
+}
+
+func (s *server) must(what string) {
+	s.t.Helper()
+	if err := s.act(what); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) configure(fields map[string]any) {
+	shown := *s.app
+	shown.User = url.User(s.app.User.Username())
+	fields["database"] = map[string]any{"url": shown.String(), "password": "file:" + s.password}
+}
+
+func (s *server) open(ctx context.Context) (*postgres.DB, error) {
+	return postgres.Open(ctx, s.app.String(), postgres.Options{Name: "witness", Pool: 4})
+}
+
+func (s *server) reference(ctx context.Context, _ *stage.Installation) (reference.Repairs, func() error, error) {
+	db, err := s.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return postgres.NewReference(db), db.Close, nil
+}
+
+func (s *server) custody(ctx context.Context, _ *stage.Installation) (signer.Decisions, key.Registry, func() error, error) {
+	db, err := s.open(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return postgres.NewDecisions(db), postgres.NewKeys(db), db.Close, nil
+}
+
+// strikes: the server is killed under the process, and is back before the process is killed as well.
+func (s *server) strikes() []strike {
+	return []strike{{name: "database killed", trouble: func(*run) error {
+		if err := s.act("kill"); err != nil {
+			return err
+		}
+		return s.act("start")
+	}}}
+}
