@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
@@ -57,6 +58,47 @@ func source(t *testing.T, ending string, folders ...string) string {
 		}
 	}
 	return all.String()
+}
+
+// TestAlertsFit: the alert rules are in the form that Prometheus reads, and speak of metrics and events that there are.
+func TestAlertsFit(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(root, "deploy/alerts/aval.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For string
+				Labels           map[string]string
+				Annotations      struct{ Summary, Runbook string }
+			}
+		}
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(raw))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&rules); err != nil {
+		t.Fatal(err)
+	}
+	code := source(t, ".go", "internal/telemetry", "internal/transaction")
+	names := regexp.MustCompile(`aval_[a-z_]+|event=~?"[^"]+"`)
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			found := names.FindAllString(r.Expr, -1)
+			if len(found) == 0 || r.Annotations.Summary == "" || r.Annotations.Runbook == "" || r.Labels["severity"] == "" {
+				t.Errorf("%s is not whole: %+v", r.Alert, r)
+			}
+			for _, name := range found {
+				_, value, isEvent := strings.Cut(name, "=")
+				for _, word := range strings.Split(strings.Trim(value, `~"`), "|") {
+					if isEvent && !strings.Contains(code, `"`+word+`"`) || !isEvent && !strings.Contains(code, `"`+name+`"`) {
+						t.Errorf("%s speaks of %s, which there is not", r.Alert, name)
+					}
+				}
+			}
+		}
+	}
 }
 
 func TestNamedFilesExist(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math/big"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
@@ -22,6 +23,8 @@ func (p *platform) newKeeper() *transaction.Keeper {
 		Observe: transaction.Observer{
 			Lane: func(s transaction.Sight) { p.metrics.Lane(s.Lane.Key, s.Open, s.Oldest, s.Gap, s.Lane.Halted != "") },
 			Act:  p.metrics.TransactionEvent,
+			Paid: func(l transaction.Lane, fee *big.Int) { p.metrics.Paid(l.Key, fee) },
+			Coin: func(l transaction.Lane, balance *big.Int) { p.metrics.Balance(l.Key, balance) },
 		},
 	})
 }

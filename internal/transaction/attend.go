@@ -190,7 +190,14 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 		return fmt.Errorf("record what became of the transactions of the key %s: %w", info.Key, err)
 	}
 	for nonce, fate := range m.Fates {
-		l.change(nonce, func(o *Open) { o.Fate = fate })
+		paid := false
+		l.change(nonce, func(o *Open) {
+			paid = fate.Status == Confirmed && o.Fate.Status != Confirmed
+			o.Fate = fate
+		})
+		if paid && fate.Fee != nil && k.options.Observe.Paid != nil {
+			k.options.Observe.Paid(info, fate.Fee)
+		}
 	}
 	for _, e := range m.Events {
 		l.change(e.Nonce, func(o *Open) { o.Capped = o.Capped || e.What == EventUnpayable })

@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"log/slog"
+	"math/big"
 	"sync"
 	"time"
 
@@ -56,8 +57,10 @@ type Options struct {
 
 // Observer is told what a Keeper sees and does, for metrics. Its fields may be nil; they are called from several goroutines.
 type Observer struct {
-	Lane func(Sight)       // after each look at a lane
-	Act  func(what string) // an event of a transaction was recorded, by its word
+	Lane func(Sight)                       // after each look at a lane
+	Act  func(what string)                 // an event of a transaction was recorded, by its word
+	Paid func(lane Lane, fee *big.Int)     // a transaction was confirmed, and cost that much in total
+	Coin func(lane Lane, balance *big.Int) // now and then: what the address of a lane with open transactions has left
 }
 
 // Sight is a lane in numbers.
@@ -106,12 +109,16 @@ func (r Rules) withDefaults() Rules {
 	return r
 }
 
+// fundsEvery is how often balances are asked for, by those who observe them.
+const fundsEvery = time.Minute
+
 // Keeper keeps the lanes of one chain going. Offer and Find are safe for concurrent use, also before Run and after it.
 type Keeper struct {
 	Ports
 	options Options
 	mu      sync.Mutex
 	lanes   map[string]*lane // by key
+	counted time.Time        // when balances were asked for; Run alone uses it
 }
 
 // New makes a Keeper for the network's chain.
@@ -160,6 +167,10 @@ func (k *Keeper) lookAtAll(ctx context.Context, head uint64, working *sync.WaitG
 		return err
 	}
 	v := View{Now: Moment{Head: head, At: time.Now()}}
+	if k.options.Observe.Coin != nil && v.Now.At.Sub(k.counted) >= fundsEvery {
+		k.counted = v.Now.At
+		working.Go(func() { k.funds(ctx, lanes) })
+	}
 	if v.Confirmed, v.Final, err = k.heights(ctx, head); err != nil {
 		return err
 	}
@@ -187,6 +198,15 @@ func (k *Keeper) lookAtAll(ctx context.Context, head uint64, working *sync.WaitG
 		})
 	}
 	return nil
+}
+
+// funds asks what the lanes' addresses have left. One that cannot be asked is left out.
+func (k *Keeper) funds(ctx context.Context, lanes []Lane) {
+	for _, info := range lanes {
+		if account, err := k.Network.Account(ctx, info.Address); err == nil {
+			k.options.Observe.Coin(info, account.Balance)
+		}
+	}
 }
 
 // heights are the newest blocks that count as confirmed and as final.

@@ -234,6 +234,25 @@ func TestI12WhatItsWorkflowForgotIsSent(t *testing.T) {
 	r.ended(t, steps)
 }
 
+// TestWhatALaneCostsIsTold: fees of what was confirmed, once, and what the address has left.
+func TestWhatALaneCostsIsTold(t *testing.T) {
+	var mu sync.Mutex
+	paid, left := new(big.Int), new(big.Int)
+	observe := transaction.Observer{
+		Paid: func(_ transaction.Lane, fee *big.Int) { mu.Lock(); defer mu.Unlock(); paid.Add(paid, fee) },
+		Coin: func(_ transaction.Lane, balance *big.Int) { mu.Lock(); defer mu.Unlock(); left.Set(balance) },
+	}
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick, Observe: observe})
+	steps := r.sign(t, 3, nil)
+	r.run(t)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
+	want := new(big.Int)
+	for _, tx := range r.ended(t, steps) {
+		want.Add(want, tx.Fate.Fee)
+	}
+	eventually(t, "fees and balance", func() bool { mu.Lock(); defer mu.Unlock(); return paid.Cmp(want) == 0 && left.Sign() > 0 })
+}
+
 // TestI13AfterARestartStoredBytesAreSentAgain: what was sent and forgotten by the node, before the process died.
 func TestI13AfterARestartStoredBytesAreSentAgain(t *testing.T) {
 	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick})
