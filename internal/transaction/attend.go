@@ -156,6 +156,7 @@ func (k *Keeper) carryOut(ctx context.Context, l *lane, info Lane, v View, acts 
 			k.report(ctx, info, a, k.replace(ctx, l, info, v, a))
 		case Halt:
 			k.report(ctx, info, a, k.halt(ctx, info, v, a.Why))
+		case Ask, Record, Settle: // asked and marked before
 		}
 	}
 	k.send(ctx, l, v, sending)
@@ -178,6 +179,7 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 			m.Fates[a.Nonce] = a.Fate
 		case Settle:
 			m.Settled = a.Nonce
+		case Ask, Sign, Send, Replace, Halt: // not to be written down but for their events
 		}
 		if a.Event != "" {
 			m.Events = append(m.Events, Event{Nonce: a.Nonce, What: a.Event, By: ByKeeper, Why: a.Why, At: v.Now.At})

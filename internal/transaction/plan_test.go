@@ -218,6 +218,8 @@ func (w *world) carryOut(a transaction.Act, v transaction.View) {
 		w.record(a)
 	case transaction.Settle:
 		w.settle(a.Nonce, v)
+	case transaction.Ask:
+		w.t.Fatalf("a quote is asked for, and there is one")
 	case transaction.Halt:
 		w.t.Fatalf("the key is halted: %s", a.Why)
 	}

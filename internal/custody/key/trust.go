@@ -22,7 +22,7 @@ const (
 	EntryAcknowledged = "acknowledged"
 )
 
-// ErrUnacknowledged: an operator has named another number of spent nonces than the chain shows, or there is nothing to
+// ErrUnacknowledged says that an operator has named another number of spent nonces than the chain shows, or there is nothing to
 // acknowledge.
 var ErrUnacknowledged = problem.New(problem.Conflict, "key-not-acknowledged", "the number of spent nonces is not what the chain shows")
 
