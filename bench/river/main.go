@@ -1,8 +1,10 @@
-// Command river runs the seven-step chain of `aval bench steps` on River (github.com/riverqueue/river) over SQLite with the
-// same durability, as a peer to measure beside: 64 chains in flight, each step a job that inserts the next one, jobs
-// completed by River's batch completer. It is a module of its own, so that Aval does not depend on River.
+// Command river runs the seven-step chain of `aval bench steps` on River (github.com/riverqueue/river) over SQLite, or over a
+// PostgreSQL database, with the same durability, as a peer to measure beside: 64 chains in flight, each step a job that
+// inserts the next one, jobs completed by River's batch completer. It is a module of its own, so that Aval does not depend on
+// River.
 //
 //	go run . -duration 10s
+//	go run . -duration 10s -postgres "$URL"    # a database of its own, on the server that Aval is measured on
 package main
 
 import (
@@ -19,7 +21,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 	_ "modernc.org/sqlite"
@@ -37,27 +42,34 @@ type job struct {
 // Kind names the job's type.
 func (job) Kind() string { return "step" }
 
-type worker struct {
+type worker[T any] struct {
 	river.WorkerDefaults[job]
 	ended func(job)
 }
 
 // Work inserts the next step, or ends the chain.
-func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
+func (w *worker[T]) Work(ctx context.Context, j *river.Job[job]) error {
 	next := j.Args
 	if next.Step++; next.Step > steps {
 		w.ended(j.Args)
 		return nil
 	}
-	_, err := river.ClientFromContext[*sql.Tx](ctx).Insert(ctx, next, nil)
+	_, err := river.ClientFromContext[T](ctx).Insert(ctx, next, nil)
 	return err
 }
 
 func main() {
 	inFlight := flag.Int("in-flight", 64, "chains at once")
 	duration := flag.Duration("duration", 10*time.Second, "how long")
+	postgres := flag.String("postgres", "", "URL of a PostgreSQL database to run on, instead of SQLite")
 	flag.Parse()
-	if err := run(*inFlight, *duration); err != nil {
+	err := error(nil)
+	if *postgres != "" {
+		err = onPostgres(*postgres, *inFlight, *duration)
+	} else {
+		err = onSQLite(*inFlight, *duration)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "river:", err)
 		os.Exit(1)
 	}
@@ -77,7 +89,23 @@ func (c *chains) ended(j job) {
 	<-c.places
 }
 
-func run(inFlight int, duration time.Duration) error {
+// onPostgres uses River's own driver for it, with connections for all of the workers.
+func onPostgres(url string, inFlight int, duration time.Duration) error {
+	ctx := context.Background()
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	config.MaxConns = 32
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return run(riverpgxv5.New(pool), inFlight, duration)
+}
+
+func onSQLite(inFlight int, duration time.Duration) error {
 	folder, err := os.MkdirTemp("", "river-bench-")
 	if err != nil {
 		return err
@@ -89,9 +117,13 @@ func run(inFlight int, duration time.Duration) error {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1) // as River's documentation asks for SQLite
+	return run(riversqlite.New(db), inFlight, duration)
+}
+
+func run[T any](driver riverdriver.Driver[T], inFlight int, duration time.Duration) error {
 	c := &chains{places: make(chan struct{}, inFlight)}
 	ctx := context.Background()
-	client, err := start(ctx, db, c, inFlight)
+	client, err := start(ctx, driver, c, inFlight)
 	if err != nil {
 		return err
 	}
@@ -106,8 +138,7 @@ func run(inFlight int, duration time.Duration) error {
 	return report(c.spent, inFlight, seconds)
 }
 
-func start(ctx context.Context, db *sql.DB, c *chains, inFlight int) (*river.Client[*sql.Tx], error) {
-	driver := riversqlite.New(db)
+func start[T any](ctx context.Context, driver riverdriver.Driver[T], c *chains, inFlight int) (*river.Client[T], error) {
 	migrator, err := rivermigrate.New(driver, nil)
 	if err != nil {
 		return nil, err
@@ -116,7 +147,7 @@ func start(ctx context.Context, db *sql.DB, c *chains, inFlight int) (*river.Cli
 		return nil, err
 	}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &worker{ended: c.ended})
+	river.AddWorker(workers, &worker[T]{ended: c.ended})
 	client, err := river.NewClient(driver, &river.Config{
 		Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: inFlight}},
 		FetchCooldown: time.Millisecond, FetchPollInterval: time.Millisecond, Logger: slog.New(slog.DiscardHandler),
@@ -128,7 +159,7 @@ func start(ctx context.Context, db *sql.DB, c *chains, inFlight int) (*river.Cli
 }
 
 // load keeps as many chains under way as there are places, and at the end waits for all.
-func load(ctx context.Context, client *river.Client[*sql.Tx], c *chains, duration time.Duration) error {
+func load[T any](ctx context.Context, client *river.Client[T], c *chains, duration time.Duration) error {
 	text := strings.Repeat("x", 900)
 	for begun := time.Now(); time.Since(begun) < duration; {
 		c.places <- struct{}{}
