@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/guarantee"
-	"github.com/avalhq/aval/internal/message"
 )
 
 // Guarantee serves guarantee.Store and guarantee.Definitions.
@@ -85,9 +84,12 @@ func (g *Guarantee) Accept(ctx context.Context, a guarantee.Acceptance, now time
 		rec.Version, rec.Accepted, rec.Updated = 1, now, now
 		return rec, true, nil
 	}
-	rec, err = g.present(ctx, a, now)
+	rec, err = g.present(ctx, a)
 	return rec, false, err
 }
+
+// name is what a batch holds once: an id belongs to one client, and another one's attempt must not get in its way.
+func (w *acceptance) name() string { return string(w.ID) + " " + w.Client }
 
 // accepting commits whatever waits, until ctx ends and nothing waits any more.
 func (db *DB) accepting(ctx context.Context) {
@@ -120,9 +122,9 @@ const acceptSQL = `WITH a AS (
 		$10::bigint[], $11::bytea[], $12::bytea[], $13::bytea[], $14::text[], $15::text[], $16::bytea[], $17::bytea[], $18::bigint[], $19::bytea[])
 		AS a(id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original, state, status, place, ext, due, entries)
 ), taken AS (
-	DELETE FROM issued i USING a WHERE i.id = a.id AND i.client = a.client AND i.expires >= a.accepted AND a.expires >= a.accepted RETURNING i.id
+	DELETE FROM issued i USING a WHERE i.id = a.id AND i.client = a.client AND i.expires >= a.accepted AND a.expires >= a.accepted RETURNING i.id, i.client
 ), fresh AS MATERIALIZED (
-	SELECT a.*, row_number() OVER () AS place_in_commit FROM a JOIN taken USING (id)
+	SELECT a.*, row_number() OVER () AS place_in_commit FROM a JOIN taken USING (id, client)
 ), original AS (
 	INSERT INTO originals (id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original)
 	SELECT id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original FROM fresh
@@ -136,23 +138,23 @@ const acceptSQL = `WITH a AS (
 	INSERT INTO outbox (seq, id, version, state, status, reason, archived, updated)
 	SELECT (pg_current_xact_id()::text::bigint << 20) + place_in_commit, id, 1, state, status, '', false, accepted FROM fresh
 )
-SELECT id FROM fresh`
+SELECT id || ' ' || client FROM fresh`
 
 // acceptBatch stores a batch in one statement. What it does not find among the issued ids is not stored; why, Accept finds out.
 func (db *DB) acceptBatch(ctx context.Context, batch []*acceptance) {
 	var c columns
-	asked := map[message.ID]*acceptance{}
+	asked := map[string]*acceptance{}
 	// In one order everywhere, so that batches that meet the same id wait for each other and do not deadlock.
 	slices.SortStableFunc(batch, func(a, b *acceptance) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	for _, w := range batch {
-		if asked[w.ID] == nil {
-			asked[w.ID] = w
+		if asked[w.name()] == nil {
+			asked[w.name()] = w
 			c.accept(w)
 		}
 	}
 	stored, err := rows(ctx, db, db.pool, pgx.RowTo[string], acceptSQL, c...)
-	for _, id := range stored {
-		asked[message.ID(id)].created = true
+	for _, name := range stored {
+		asked[name].created = true
 	}
 	for _, w := range batch {
 		w.err = err
@@ -168,7 +170,7 @@ func (c *columns) accept(w *acceptance) {
 }
 
 // present is the answer to what was not stored: the stored result for the same digest (A1), a refusal otherwise (A2, A7, A8).
-func (g *Guarantee) present(ctx context.Context, a guarantee.Acceptance, now time.Time) (guarantee.Record, error) {
+func (g *Guarantee) present(ctx context.Context, a guarantee.Acceptance) (guarantee.Record, error) {
 	stored, _, found, err := g.read(ctx, a.ID)
 	switch {
 	case err != nil:

@@ -235,6 +235,7 @@ func (g *Guarantee) refusals(ctx context.Context, ts []guarantee.Transition, out
 			refused[i] = guarantee.ErrStale
 		case open:
 			ids = append(ids, ts[i].ID)
+		case applied:
 		}
 	}
 	if len(ids) == 0 {

@@ -110,7 +110,7 @@ func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, 
 		}
 		for _, l := range leases {
 			process, _, _ := strings.Cut(l.Holder, "/")
-			_, reason := k.judge(l)
+			reason := k.judge(l)
 			if reason == "" && l.mine && process != living {
 				reason = fmt.Sprintf("held by %s, which is no longer running", l.Holder)
 			}

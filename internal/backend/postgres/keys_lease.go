@@ -104,7 +104,7 @@ func (k *Keys) meet(ctx context.Context, r key.Request) error {
 	waiting, all := false, make([]key.Key, len(leases))
 	for i := range leases {
 		l := &leases[i]
-		if _, overdue := k.judge(*l); l.Status == key.Leased && overdue != "" {
+		if overdue := k.judge(*l); l.Status == key.Leased && overdue != "" {
 			if err := k.expire(ctx, l, overdue); err != nil {
 				return line.OutOfTime(ctx, r, err)
 			}
@@ -147,20 +147,18 @@ func (k *Keys) leases(ctx context.Context, from querier, rest string, args ...an
 	}, query, args...)
 }
 
-// judge says when the lease in a row ends or, when it counts as failed, why.
-func (k *Keys) judge(row lease) (expires time.Time, overdue string) {
+// judge says why the lease in a row counts as failed; "" when it does not.
+func (k *Keys) judge(row lease) (overdue string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h := k.held[row.ID]
 	switch {
 	case !row.alive, row.mine && (h == nil || h.fence != row.Fence):
-		return expires, fmt.Sprintf("held by %s when its process ended, or when the lease could not be confirmed", row.Holder)
+		return fmt.Sprintf("held by %s when its process ended, or when the lease could not be confirmed", row.Holder)
 	case row.over, row.mine && !time.Now().Before(h.expires):
-		return expires, fmt.Sprintf("held by %s, whose lease %d expired", row.Holder, row.Fence)
-	case row.mine:
-		expires = h.expires
+		return fmt.Sprintf("held by %s, whose lease %d expired", row.Holder, row.Fence)
 	}
-	return expires, ""
+	return ""
 }
 
 // released drops the lease with the fence.
