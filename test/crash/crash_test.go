@@ -59,27 +59,3 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 	r.report(time.Since(began))
 }
-
-// chance is a sequence of numbers that the seed decides (splitmix64), so that a run can be had again.
-type chance uint64
-
-// below gives a number from 0 to n-1.
-func (c *chance) below(n int) int {
-	*c += 0x9e3779b97f4a7c15
-	z := uint64(*c)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return int((z ^ z>>31) % uint64(n))
-}
-
-// newChance begins with the flag, or with the time.
-func newChance(t *testing.T) *chance {
-	t.Helper()
-	begin := *seed
-	if begin == 0 {
-		begin = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d: -args -seed=%d strikes at the same places in the same order", begin, begin)
-	c := chance(begin)
-	return &c
-}

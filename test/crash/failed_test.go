@@ -52,7 +52,7 @@ func (r *run) fail(side string) {
 	for _, p := range points {
 		if !slices.Contains(atStart, p.name) && !slices.Contains(rare, p.name) {
 			names = append(names, p.name+side)
-			rules = append(rules, fmt.Sprintf("%s%s=fail@%d", p.name, side, 1+r.chance.below(min(p.hits, 4))))
+			rules = append(rules, fmt.Sprintf("%s%s=fail@%d", p.name, side, 1+r.chance.Below(min(p.hits, 4))))
 		}
 	}
 	r.spoilReference()
@@ -85,7 +85,7 @@ func (r *run) persist(p point) {
 		if err == nil {
 			return
 		}
-		if !gone(err) {
+		if !stage.Gone(err) {
 			r.t.Errorf("%s: %v", p.name, err)
 			return
 		}

@@ -42,7 +42,7 @@ type load struct {
 	bursts sync.WaitGroup
 
 	mu     sync.Mutex
-	chance chance
+	chance stage.Chance
 	all    []*sent // in the order of their first submission
 	count  int
 }
@@ -113,7 +113,7 @@ func (l *load) burst() (all []*sent) {
 func (l *load) below(n int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.chance.below(n)
+	return l.chance.Below(n)
 }
 
 // compose makes a message that is not signed yet: a transfer from the wallet, or a note when there is none.
@@ -147,7 +147,7 @@ func (l *load) submit(m *sent) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.run.t.Context()), 2*patience)
 	defer cancel()
 	err := l.once(ctx, m)
-	for err != nil && gone(err) && !(m.given && m.id != "") {
+	for err != nil && stage.Gone(err) && !(m.given && m.id != "") {
 		if err = l.run.served(ctx); err == nil {
 			err = l.once(ctx, m)
 		}
@@ -155,7 +155,7 @@ func (l *load) submit(m *sent) {
 	if err == nil {
 		err = l.look(ctx, m)
 	}
-	if err != nil && !gone(err) || ctx.Err() != nil {
+	if err != nil && !stage.Gone(err) || ctx.Err() != nil {
 		l.run.t.Errorf("message %d (%s %s): %v", m.number, m.kind, m.id, errors.Join(err, ctx.Err()))
 	}
 }
@@ -239,7 +239,7 @@ func conflict(err error) bool {
 // lookBack reads an older message.
 func (l *load) lookBack(ctx context.Context) error {
 	l.mu.Lock()
-	m := l.all[l.chance.below(len(l.all))]
+	m := l.all[l.chance.Below(len(l.all))]
 	known := m.accepted && m.final.ID == ""
 	l.mu.Unlock()
 	if !known {

@@ -72,7 +72,7 @@ type strike struct {
 func (r *run) named() (all []strike) {
 	for _, p := range points {
 		for _, side := range []string{".before", ".after"} {
-			rule := fmt.Sprintf("%s%s%s=kill@%d", p.besides, p.name, side, 1+r.chance.below(p.hits))
+			rule := fmt.Sprintf("%s%s%s=kill@%d", p.besides, p.name, side, 1+r.chance.Below(p.hits))
 			all = append(all, strike{name: p.name, side: side, rule: rule, begin: p.begin, chore: p.chore})
 		}
 	}
@@ -104,7 +104,7 @@ func (r *run) plan(n int) []strike {
 			default:
 				plan, round = append(plan, round[0]), round[1:]
 			}
-			plan[len(plan)-1].delay = time.Duration(r.chance.below(900)) * time.Millisecond
+			plan[len(plan)-1].delay = time.Duration(r.chance.Below(900)) * time.Millisecond
 		}
 	}
 	return plan
@@ -113,7 +113,7 @@ func (r *run) plan(n int) []strike {
 // shuffled puts strikes in an order of chance. Trimming comes last: it needs an outbox that has grown.
 func (r *run) shuffled(all []strike) []strike {
 	for i := len(all) - 1; i > 0; i-- {
-		j := r.chance.below(i + 1)
+		j := r.chance.Below(i + 1)
 		all[i], all[j] = all[j], all[i]
 	}
 	late := func(s strike) int { return strings.Count(s.name, "outbox.trim") }

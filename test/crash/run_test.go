@@ -2,7 +2,6 @@ package crash
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/avalhq/aval/client"
@@ -28,7 +26,7 @@ const patience = time.Minute
 // run is one run: an installation that lives many short lives, a chain that lives on, and the load.
 type run struct {
 	t        *testing.T
-	chance   *chance // of the plan alone: what runs at the same time has its own
+	chance   *stage.Chance // of the plan alone: what runs at the same time has its own
 	in       *stage.Installation
 	chain    *stage.Chain
 	backing  backing
@@ -51,7 +49,7 @@ type run struct {
 }
 
 func newRun(t *testing.T, open func(*testing.T) backing) *run {
-	r := &run{t: t, backing: open(t), chance: newChance(t), chain: stage.NewChain(t, t.TempDir()), struck: map[string]int{}, up: make(chan struct{})}
+	r := &run{t: t, backing: open(t), chance: stage.NewChance(t, *seed), chain: stage.NewChain(t, t.TempDir()), struck: map[string]int{}, up: make(chan struct{})}
 	fields := map[string]any{"chain": map[string]any{"url": r.chain.Wire.URL, "id": r.chain.ChainID()}}
 	r.backing.configure(fields)
 	r.in = stage.Install(t, program, fields)
@@ -73,7 +71,7 @@ func (r *run) found(ctx context.Context) (err error) {
 		return err
 	}
 	for _, name := range []string{"shop", "treasury"} {
-		address, sign, err := newSigner()
+		address, sign, err := stage.NewSigner()
 		if err != nil {
 			return err
 		}
@@ -88,21 +86,13 @@ func (r *run) found(ctx context.Context) (err error) {
 			}
 		}
 	}
-	address, _, err := newSigner()
+	address, _, err := stage.NewSigner()
 	if err != nil {
 		return err
 	}
 	spare, err := r.operator.CreateClient(ctx, "spare", address)
 	r.spare = spare.ID
 	return err
-}
-
-func newSigner() (address string, sign client.Signer, err error) {
-	var key *ecdsa.PrivateKey
-	if key, err = crypto.GenerateKey(); err != nil {
-		return "", nil, err
-	}
-	return crypto.PubkeyToAddress(key.PublicKey).Hex(), client.KeySigner(key), nil
 }
 
 // addWallet opens a wallet and fills it.
@@ -186,7 +176,7 @@ func (r *run) chores(p *stage.Process, s strike) {
 	defer again.Stop()
 	for {
 		if s.chore != nil {
-			if err := s.chore(r); err != nil && !gone(err) {
+			if err := s.chore(r); err != nil && !stage.Gone(err) {
 				r.t.Errorf("%s%s: %v", s.name, s.side, err)
 			}
 		}
@@ -199,12 +189,6 @@ func (r *run) chores(p *stage.Process, s strike) {
 			p.Kill()
 		}
 	}
-}
-
-// gone says whether an error can come of the process's being dead. What a refusal says is not looked at: it has none.
-func gone(err error) bool {
-	var p *client.Problem
-	return !errors.As(err, &p) || p.Status >= 500
 }
 
 func (r *run) serving() {
@@ -246,7 +230,7 @@ func (r *run) next() int {
 
 // register adds a client. A secret whose answer got lost is lost: the client is there, and an operator gives it another.
 func (r *run) register() error {
-	address, _, err := newSigner()
+	address, _, err := stage.NewSigner()
 	if err == nil {
 		_, err = r.operator.CreateClient(r.t.Context(), fmt.Sprint("client ", r.next()), address)
 	}

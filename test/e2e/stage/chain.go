@@ -103,30 +103,5 @@ func (c *Chain) Mined(ctx context.Context, hash string) (*types.Receipt, error) 
 
 // Walk reads every block from the first to the newest, and gives the transactions in it.
 func (c *Chain) Walk(ctx context.Context, each func(block uint64, tx *types.Transaction, from common.Address) error) error {
-	view, err := ethclient.DialContext(ctx, c.URL())
-	if err != nil {
-		return err
-	}
-	defer view.Close()
-	head, err := view.BlockNumber(ctx)
-	if err != nil {
-		return err
-	}
-	signer := types.LatestSignerForChainID(new(big.Int).SetUint64(c.ChainID()))
-	for number := range head + 1 {
-		block, err := view.BlockByNumber(ctx, new(big.Int).SetUint64(number))
-		if err != nil {
-			return fmt.Errorf("read block %d: %w", number, err)
-		}
-		for _, tx := range block.Transactions() {
-			from, err := types.Sender(signer, tx)
-			if err == nil {
-				err = each(number, tx, from)
-			}
-			if err != nil {
-				return fmt.Errorf("block %d, transaction %s: %w", number, tx.Hash(), err)
-			}
-		}
-	}
-	return nil
+	return Walk(ctx, c.URL(), each)
 }

@@ -3,11 +3,14 @@ package stage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/avalhq/aval/client"
 )
@@ -31,6 +34,21 @@ func Enroll(ctx context.Context, operator *client.Client, url, name, address str
 	tokens := &client.Credentials{URL: url + "/oauth/token", ID: p.ID, Secret: p.Secret}
 	c, err := client.New(url, append(options, client.WithTokens(tokens))...)
 	return &Party{Client: c, ID: p.ID, Secret: p.Secret, Sign: sign, Token: tokens, URL: url}, err
+}
+
+// NewSigner makes a key that signs messages.
+func NewSigner() (address string, sign client.Signer, err error) {
+	key, err := crypto.GenerateKey()
+	if err != nil {
+		return "", nil, err
+	}
+	return crypto.PubkeyToAddress(key.PublicKey).Hex(), client.KeySigner(key), nil
+}
+
+// Gone says whether an error can come of the process's being dead. What a refusal says is not looked at: it has none.
+func Gone(err error) bool {
+	var p *client.Problem
+	return !errors.As(err, &p) || p.Status >= http.StatusInternalServerError
 }
 
 // Answer is what a request by hand got.
