@@ -196,7 +196,8 @@ type FeeType struct {
 	// message waits; a waiting transaction is not raised above it. Empty: no limit.
 	Budget Coin `yaml:"budget"`
 
-	// How many blocks a transaction waits in vain before it is replaced by one that offers more.
+	// How many blocks a transaction waits in vain before it is replaced by one that offers more. One that offers less than the
+	// next block asks waits for one block alone. 0: nothing is replaced.
 	Patience uint64 `yaml:"patience"`
 
 	// How long after its signature a transaction that is not mined is given up: it is cancelled by one that does nothing. 0s: never.

@@ -90,6 +90,7 @@ type Act struct {
 //	the node says again and again that it will never take it  fill the nonce with a no-op; where the sender cannot pay, when it has waited
 //	older than its deadline                                   cancel it with a no-op
 //	first of its lane, and not mined for the patience         raise the price (I6)
+//	the same, passed over by a block and below the next's     raise the price at once: patience cannot help it
 //	offers less than the next block asks, behind such a one   raise the price, too
 //
 // A halted lane is only watched. What is confirmed in a final block, with all before it, is settled.
@@ -227,7 +228,7 @@ func (p *planner) offered(t *Open, newest Attempt) {
 	known, asked := p.known(t)
 	first := t.Nonce == p.view.Nonce
 	waited := first && p.waited(t)
-	p.stuck = p.stuck || waited
+	p.stuck = p.stuck || waited || first && p.hopeless(t, newest)
 	switch {
 	case asked && known && t.Fate.Status == "":
 		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: Sent, Sent: t.Offered.At}})
@@ -237,7 +238,7 @@ func (p *planner) offered(t *Open, newest Attempt) {
 		p.replace(t, newest, NoOp, fmt.Sprintf("it was not mined within %s", t.Policy.Deadline))
 	case waited && t.Refusal == "" && (known || t.Cheap):
 		p.replace(t, newest, again(newest), fmt.Sprintf("it was the next of its lane and was not mined for %d blocks", p.view.Now.Head-t.Waiting.Head))
-	case p.stuck && !first && t.Refusal == "" && p.cheap(newest):
+	case p.stuck && t.Refusal == "" && p.cheap(newest):
 		p.replace(t, newest, again(newest), "it offers less than the next block asks")
 	case asked && !known:
 		p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number, Event: EventResent, Why: "the node did not have it; its stored bytes are sent again"})
@@ -277,6 +278,18 @@ func (p *planner) waited(t *Open) bool {
 	}
 	blocks := p.view.Now.Head >= t.Waiting.Head+t.Policy.Patience
 	return blocks || p.view.Now.At.Sub(t.Waiting.At) >= p.rules.Slow
+}
+
+// hopeless says whether a block has passed over what its lane waits for, and the next would not take it either. It asks for a
+// quote to know.
+func (p *planner) hopeless(t *Open, newest Attempt) bool {
+	if t.Policy.Patience == 0 || t.Waiting.At.IsZero() || p.view.Now.Head <= t.Waiting.Head || t.Refusal != "" {
+		return false
+	}
+	if p.view.Quote == nil {
+		p.act(Act{Do: Ask})
+	}
+	return p.cheap(newest)
 }
 
 // cheap says whether the next block would not take the attempt.

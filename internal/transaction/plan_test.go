@@ -332,3 +332,41 @@ func (w *world) told() {
 		w.t.Fatalf("%d confirmations were taken away, %d were told (I14): %v", w.reversed, told, w.events)
 	}
 }
+
+// TestI12WhatTheNextBlockWillNotTakeIsNotWaitedFor: the first of its lane offers too little, a block has passed over it, and its
+// patience has not run out.
+func TestI12WhatTheNextBlockWillNotTakeIsNotWaitedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		fee      int64
+		patience uint64
+		head     uint64
+		want     []transaction.Do
+	}{
+		"in the block that it waits for":      {fee: 99, patience: 50, head: 10},
+		"passed over for its price":           {fee: 99, patience: 50, head: 11, want: []transaction.Do{transaction.Replace}},
+		"passed over for another reason":      {fee: 100, patience: 50, head: 11},
+		"passed over, and nothing is to rise": {fee: 99, patience: 0, head: 11},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tx := chain.Unsigned{Chain: "c", From: "0xa", To: "0xb", Value: big.NewInt(1), Gas: 21_000, Fee: big.NewInt(c.fee), Tip: big.NewInt(1)}
+			waits := transaction.Moment{Head: 10, At: time.Unix(1, 0)}
+			o := transaction.Open{
+				Transaction: transaction.Transaction{Key: "key_a", Nonce: 3, Attempts: []transaction.Attempt{{Kind: transaction.First, Tx: tx, Signed: chain.Signed{Hash: "0x1", Raw: []byte{1}}}}, Fate: transaction.Fate{Status: transaction.Sent}},
+				Noticed:     waits, Offered: waits, Waiting: waits, Looks: 1, Policy: chain.FeePolicy{Patience: c.patience},
+			}
+			v := transaction.View{Now: transaction.Moment{Head: c.head, At: waits.At}, Nonce: 3, Found: map[string]chain.Status{"0x1": {State: chain.Pending}}}
+			lane := transaction.Lane{Key: "key_a", Chain: "c", Address: "0xa", Next: 4, Settled: 3}
+			if acts := transaction.Plan(lane, []transaction.Open{o}, v, rules); slices.ContainsFunc(acts, func(a transaction.Act) bool { return a.Do == transaction.Ask }) != (c.head > waits.Head && c.patience > 0) {
+				t.Errorf("without a quote: %+v", acts)
+			}
+			v.Quote = &chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}
+			var dos []transaction.Do
+			for _, a := range transaction.Plan(lane, []transaction.Open{o}, v, rules) {
+				dos = append(dos, a.Do)
+			}
+			if !slices.Equal(dos, c.want) {
+				t.Errorf("planned is %v, wanted %v", dos, c.want)
+			}
+		})
+	}
+}
