@@ -59,7 +59,7 @@ $(ANVIL): internal/chain/evm/nodes/package-lock.json
 
 .PHONY: test-nodes
 test-nodes: nodes ## Run the tests against real nodes, which are processes of their own
-	go test -tags nodes -timeout 10m ./internal/chain/evm/...
+	go test -tags nodes -timeout 10m ./internal/chain/evm/... ./test/chainfaults
 
 .PHONY: services-up
 services-up: ## Start PostgreSQL and etcd on loopback for the cluster tests (installs or builds what is missing; data in .services)
