@@ -56,6 +56,7 @@ var keyHolders = map[string]string{
 	"internal/chain/evm/devchain": "the development chain's own funded account",
 	"cmd":                         "the command line signs as a client does",
 	"client":                      "the key of a client, who signs on his own machine",
+	"test/e2e/stage":              "the same, in tests of the whole program",
 }
 
 func importRules() []rule {
