@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,6 +98,25 @@ func TestAlertsFit(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestDecisionRecordsHaveNumbers: one after the other, each its own, the same in name and heading, and in the list.
+func TestDecisionRecordsHaveNumbers(t *testing.T) {
+	records, err := filepath.Glob(filepath.Join(root, "docs/adr/0*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := source(t, "README.md", "docs/adr")
+	for i, path := range records {
+		number, name := fmt.Sprintf("%04d", i+1), filepath.Base(path)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(name, number+"-") || !strings.HasPrefix(string(raw), "# "+number+": ") || !strings.Contains(list, "| ["+number+"]("+name+") |") {
+			t.Errorf("the decision record %s should have the number %s, in its name, its heading and the list", name, number)
 		}
 	}
 }
