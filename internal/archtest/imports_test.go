@@ -45,6 +45,7 @@ var sealed = []struct {
 	{"github.com/tink-crypto/tink-go/v2", []string{"internal/custody/keystore"}, "keys are sealed and opened in one place"},
 	{"zombiezen.com/go/sqlite", []string{"internal/backend/sqlite"}, "backends are native: their SQL stays with them"},
 	{"github.com/jackc/pgx/v5", []string{"internal/backend/postgres", "cmd"}, "backends are native: their SQL stays with them"},
+	{"go.etcd.io/etcd/client/v3", []string{"internal/backend/etcd"}, "backends are native: their transactions stay with them"},
 	{"math/rand", nil, "chance in Aval is cryptographic, or handed in by a test"},
 }
 

@@ -1,0 +1,57 @@
+//go:build cluster
+
+// Package trial gives each test a registry of its own on the real etcd that `make services-up` has started.
+//
+// A missing server fails the test: nothing is skipped.
+package trial
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Variable names the environment variable with the URL of a server that make services-up did not start. The test reads it.
+const Variable = "AVAL_TEST_ETCD"
+
+// Endpoint is the server: the given one, or the one that make services-up has left in .services.
+func Endpoint(t testing.TB, given string) string {
+	t.Helper()
+	if given != "" {
+		return given
+	}
+	folder, err := os.Getwd()
+	for err == nil && folder != "/" {
+		if found, err := os.ReadFile(filepath.Join(folder, ".services", "etcd", "url")); err == nil {
+			return strings.TrimSpace(string(found))
+		}
+		folder = filepath.Dir(folder)
+	}
+	t.Fatalf("no etcd server: run make services-up, or set %s to its URL", Variable)
+	return ""
+}
+
+// Prefix is one of the test's own; what is below it is removed when the test has ended.
+func Prefix(t testing.TB, endpoint string) string {
+	t.Helper()
+	prefix := "/aval-test/" + rand.Text() + "/"
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // the test's own has ended
+		defer cancel()
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}})
+		if err != nil {
+			t.Fatalf("connect to etcd at %s: %v; run make services-up", endpoint, err)
+		}
+		defer func() { _ = client.Close() }()
+		if _, err := client.Delete(ctx, prefix, clientv3.WithPrefix()); err != nil {
+			t.Fatalf("clean up in etcd at %s: %v; run make services-up", endpoint, err)
+		}
+	})
+	return prefix
+}
