@@ -298,7 +298,8 @@ func (p *planner) cheap(a Attempt) bool {
 	return q != nil && q.Least != nil && a.Tx.Fee != nil && a.Tx.Fee.Cmp(q.Least) < 0
 }
 
-// replace decides about one more attempt, unless its policy forbids to pay more: that is recorded once.
+// replace decides about one more attempt, unless its policy forbids to pay more: that is recorded once, and what there is goes
+// on being offered to a node that does not have it, as the chain can become cheaper.
 func (p *planner) replace(t *Open, newest Attempt, kind Kind, why string) {
 	if p.view.Quote == nil {
 		p.act(Act{Do: Ask})
@@ -312,6 +313,9 @@ func (p *planner) replace(t *Open, newest Attempt, kind Kind, why string) {
 	if err != nil {
 		if !t.Capped {
 			p.act(Act{Do: Record, Nonce: t.Nonce, Fate: t.Fate, Event: EventUnpayable, Why: why + "; but " + err.Error()})
+		}
+		if known, asked := p.known(t); asked && !known {
+			p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number})
 		}
 		return
 	}

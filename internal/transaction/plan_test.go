@@ -348,15 +348,8 @@ func TestI12WhatTheNextBlockWillNotTakeIsNotWaitedFor(t *testing.T) {
 		"passed over, and nothing is to rise": {fee: 99, patience: 0, head: 11},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tx := chain.Unsigned{Chain: "c", From: "0xa", To: "0xb", Value: big.NewInt(1), Gas: 21_000, Fee: big.NewInt(c.fee), Tip: big.NewInt(1)}
-			waits := transaction.Moment{Head: 10, At: time.Unix(1, 0)}
-			o := transaction.Open{
-				Transaction: transaction.Transaction{Key: "key_a", Nonce: 3, Attempts: []transaction.Attempt{{Kind: transaction.First, Tx: tx, Signed: chain.Signed{Hash: "0x1", Raw: []byte{1}}}}, Fate: transaction.Fate{Status: transaction.Sent}},
-				Noticed:     waits, Offered: waits, Waiting: waits, Looks: 1, Policy: chain.FeePolicy{Patience: c.patience},
-			}
-			v := transaction.View{Now: transaction.Moment{Head: c.head, At: waits.At}, Nonce: 3, Found: map[string]chain.Status{"0x1": {State: chain.Pending}}}
-			lane := transaction.Lane{Key: "key_a", Chain: "c", Address: "0xa", Next: 4, Settled: 3}
-			if acts := transaction.Plan(lane, []transaction.Open{o}, v, rules); slices.ContainsFunc(acts, func(a transaction.Act) bool { return a.Do == transaction.Ask }) != (c.head > waits.Head && c.patience > 0) {
+			o, v, lane := sinceBlock10(c.fee, chain.FeePolicy{Patience: c.patience}, c.head, chain.Pending)
+			if acts := transaction.Plan(lane, []transaction.Open{o}, v, rules); slices.ContainsFunc(acts, func(a transaction.Act) bool { return a.Do == transaction.Ask }) != (c.head > 10 && c.patience > 0) {
 				t.Errorf("without a quote: %+v", acts)
 			}
 			v.Quote = &chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}
@@ -368,5 +361,36 @@ func TestI12WhatTheNextBlockWillNotTakeIsNotWaitedFor(t *testing.T) {
 				t.Errorf("planned is %v, wanted %v", dos, c.want)
 			}
 		})
+	}
+}
+
+// sinceBlock10 is a lane with one transaction, the next to be mined, that was offered at block 10, and what a node says of it at
+// a later head.
+func sinceBlock10(fee int64, policy chain.FeePolicy, head uint64, state chain.State) (transaction.Open, transaction.View, transaction.Lane) {
+	tx := chain.Unsigned{Chain: "c", From: "0xa", To: "0xb", Value: big.NewInt(1), Gas: 21_000, Fee: big.NewInt(fee), Tip: big.NewInt(1)}
+	first := transaction.Attempt{Kind: transaction.First, Tx: tx, Signed: chain.Signed{Hash: "0x1", Raw: []byte{1}}}
+	waits := transaction.Moment{Head: 10, At: time.Unix(1, 0)}
+	o := transaction.Open{
+		Transaction: transaction.Transaction{Key: "key_a", Nonce: 3, Attempts: []transaction.Attempt{first}, Fate: transaction.Fate{Status: transaction.Sent}},
+		Noticed:     waits, Offered: waits, Waiting: waits, Looks: 1, Policy: policy,
+	}
+	v := transaction.View{Now: transaction.Moment{Head: head, At: waits.At}, Nonce: 3, Found: map[string]chain.Status{"0x1": {State: state}}}
+	return o, v, transaction.Lane{Key: "key_a", Chain: "c", Address: "0xa", Next: 4, Settled: 3}
+}
+
+// TestI12WhatMayNotBeRaisedIsStillSent: its policy forbids to offer more, and the node has dropped it. The chain can become
+// cheaper, so it is sent again at every look; that it may not be raised is told once.
+func TestI12WhatMayNotBeRaisedIsStillSent(t *testing.T) {
+	o, v, lane := sinceBlock10(99, chain.FeePolicy{Patience: 5, Ceiling: big.NewInt(99)}, 11, chain.Unknown)
+	v.Quote = &chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}
+	for _, want := range [][]transaction.Do{{transaction.Record, transaction.Send}, {transaction.Send}} {
+		var dos []transaction.Do
+		for _, a := range transaction.Plan(lane, []transaction.Open{o}, v, rules) {
+			dos = append(dos, a.Do)
+		}
+		if !slices.Equal(dos, want) {
+			t.Errorf("planned is %v, wanted %v", dos, want)
+		}
+		o.Capped = true
 	}
 }
