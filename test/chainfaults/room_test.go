@@ -61,7 +61,7 @@ func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.
 	check(t, err)
 	keys := sqlite.NewKeys(db)
 	r.store = sqlite.NewTransactions(db)
-	r.signer = signer.New(keys, sqlite.NewDecisions(db), store, func(string) (chain.Codec, error) { return r.network.Codec(), nil }, r.spent, signer.Options{})
+	r.signer = signer.New(keys, sqlite.NewDecisions(db), store, func(string) (chain.Codec, error) { return r.network.Codec(), nil }, r.account, signer.Options{})
 	r.k, err = r.signer.CreateKey(t.Context(), r.network.ID(), "")
 	check(t, err)
 	check(t, node.Fund(t.Context(), r.k.Address, big.NewInt(9e18)))
@@ -74,9 +74,8 @@ func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.
 	return r
 }
 
-func (r *room) spent(ctx context.Context, _, address string) (uint64, error) {
-	account, err := r.network.Account(ctx, address)
-	return account.Nonce, err
+func (r *room) account(ctx context.Context, _, address string) (chain.Account, error) {
+	return r.network.Account(ctx, address)
 }
 
 // run lets the keeper work until the test ends.
