@@ -79,7 +79,7 @@ func TestStartRefusals(t *testing.T) {
 	dies(t, s.startBad(), 5, "chain-unreachable")
 	s.chain.Wire.Cut(false)
 	for _, mistake := range []map[string]any{
-		{"fees": map[string]any{"types": map[string]any{"trasnfer.v1": map[string]any{"percentile": 90}}}},
+		{"fees": map[string]any{"types": map[string]any{"tranfser.v1": map[string]any{"percentile": 90}}}},
 		{"fees": map[string]any{"default": map[string]any{"budget": "much"}}},
 		{"abis": s.in.Folder + "/nowhere"},
 	} {

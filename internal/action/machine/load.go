@@ -52,7 +52,7 @@ func read(name string, source []byte, rules Rules, check func(*loader)) (*Defini
 	if fault != nil {
 		return nil, Findings{*fault}
 	}
-	l := &loader{def: d, doc: doc, rules: rules, states: d.States, names: map[string]*State{}, origin: map[*State]origin{}, nodes: map[*template]*yaml.Node{}}
+	l := &loader{def: d, doc: doc, rules: rules, states: d.States, names: map[string]*State{}, origin: map[*State]origin{}, nodes: map[*template]*yaml.Node{}, programs: map[string]*expr.Program{}}
 	l.definition(doc)
 	if doc.Kind == yaml.MappingNode {
 		check(l)
@@ -78,7 +78,9 @@ type loader struct {
 	names  map[string]*State // all states
 	origin map[*State]origin
 	nodes  map[*template]*yaml.Node // of expressions
-	forked int                      // how many Parallels and Maps deep
+
+	programs map[string]*expr.Program // by source
+	forked   int                      // how many Parallels and Maps deep
 }
 
 // origin is where a state stands in the source.

@@ -42,7 +42,7 @@ func (l *loader) expression(n *yaml.Node) *template {
 		return &template{}
 	}
 	source := strings.TrimSpace(strings.TrimPrefix(inner, "{%"))
-	program, err := l.env.Compile(source)
+	program, err := l.compile(source)
 	var fault *expr.Error
 	switch {
 	case errors.As(err, &fault):
@@ -53,6 +53,18 @@ func (l *loader) expression(n *yaml.Node) *template {
 	t := &template{program: program, source: source}
 	l.nodes[t] = n
 	return t
+}
+
+// compile compiles a source once, however often it stands in the definition: compiling is most of what loading costs.
+func (l *loader) compile(source string) (*expr.Program, error) {
+	if program := l.programs[source]; program != nil {
+		return program, nil
+	}
+	program, err := l.env.Compile(source)
+	if err == nil {
+		l.programs[source] = program
+	}
+	return program, err
 }
 
 // scope is what the evaluations of one state see; values are decoded when an expression that looks at them comes first.

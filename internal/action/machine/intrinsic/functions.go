@@ -18,27 +18,30 @@ type function struct {
 	run         func(*call) (any, error)
 }
 
+// functions by name.
+var functions = map[string]function{
+	"States.Format":         {1, -1, (*call).format},
+	"States.StringToJson":   {1, 1, (*call).stringToJSON},
+	"States.JsonToString":   {1, 1, (*call).jsonToString},
+	"States.Array":          {0, -1, (*call).array},
+	"States.ArrayPartition": {2, 2, (*call).partition},
+	"States.ArrayContains":  {2, 2, (*call).contains},
+	"States.ArrayRange":     {3, 3, (*call).span},
+	"States.ArrayGetItem":   {2, 2, (*call).item},
+	"States.ArrayLength":    {1, 1, (*call).length},
+	"States.ArrayUnique":    {1, 1, (*call).unique},
+	"States.Base64Encode":   {1, 1, (*call).encode},
+	"States.Base64Decode":   {1, 1, (*call).decode},
+	"States.Hash":           {2, 2, (*call).hash},
+	"States.JsonMerge":      {3, 3, (*call).merge},
+	"States.MathRandom":     {2, 3, (*call).random},
+	"States.MathAdd":        {2, 2, (*call).add},
+	"States.StringSplit":    {2, 2, (*call).split},
+	"States.UUID":           {0, 0, (*call).uuid},
+}
+
 func find(name string) (*function, bool) {
-	f, ok := map[string]function{
-		"States.Format":         {1, -1, (*call).format},
-		"States.StringToJson":   {1, 1, (*call).stringToJSON},
-		"States.JsonToString":   {1, 1, (*call).jsonToString},
-		"States.Array":          {0, -1, (*call).array},
-		"States.ArrayPartition": {2, 2, (*call).partition},
-		"States.ArrayContains":  {2, 2, (*call).contains},
-		"States.ArrayRange":     {3, 3, (*call).span},
-		"States.ArrayGetItem":   {2, 2, (*call).item},
-		"States.ArrayLength":    {1, 1, (*call).length},
-		"States.ArrayUnique":    {1, 1, (*call).unique},
-		"States.Base64Encode":   {1, 1, (*call).encode},
-		"States.Base64Decode":   {1, 1, (*call).decode},
-		"States.Hash":           {2, 2, (*call).hash},
-		"States.JsonMerge":      {3, 3, (*call).merge},
-		"States.MathRandom":     {2, 3, (*call).random},
-		"States.MathAdd":        {2, 2, (*call).add},
-		"States.StringSplit":    {2, 2, (*call).split},
-		"States.UUID":           {0, 0, (*call).uuid},
-	}[name]
+	f, ok := functions[name]
 	return &f, ok
 }
 
