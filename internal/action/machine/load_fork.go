@@ -14,6 +14,9 @@ func (l *loader) fork(st *State) map[string]func(*yaml.Node) {
 		"Iterator":                       func(n *yaml.Node) { l.branch(st, n) },
 		"ItemsPath":                      l.path("ItemsPath", &st.flow.items),
 		"ItemSelector":                   l.payloadField(&st.flow.parameters),
+		"ItemReader":                     l.distributed("ItemReader"),
+		"ItemBatcher":                    l.distributed("ItemBatcher"),
+		"ResultWriter":                   l.distributed("ResultWriter"),
 		"Label":                          func(*yaml.Node) {},
 		"MaxConcurrency":                 l.whole(&st.limits.concurrency),
 		"MaxConcurrencyPath":             l.path("MaxConcurrencyPath", &st.flow.concurrent),
@@ -73,6 +76,13 @@ func (l *loader) branch(st *State, n *yaml.Node) {
 		"QueryLanguage": func(*yaml.Node) {},
 	})
 	st.Branches = append(st.Branches, b)
+}
+
+// distributed refuses a field of Maps that run as workflows of their own.
+func (l *loader) distributed(field string) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		l.mistake(n, "%s belongs to distributed Maps, and a Map runs within its workflow here: take the items from its input, or submit a message for each", field)
+	}
 }
 
 // processor reads how a Map runs its iterations: within the workflow, or not here.

@@ -45,6 +45,8 @@ func TestGet(t *testing.T) {
 		`$['store']["book"][0]['title']`:           `"A"`,
 		`$.store['odd name']`:                      `1`,
 		`$.store.book[-1].title`:                   `"C"`,
+		`$.store.book.[1].title`:                   `"B"`,
+		`$.store.book.[?(@.isbn)].['title']`:       `["B","C"]`,
 		`$.store.book[*].title`:                    `["A","B","C"]`,
 		`$.store.book[0,2].title`:                  `["A","C"]`,
 		`$.store.book[0]['title','price']`:         `["A",8.95]`,

@@ -116,6 +116,9 @@ func Parse(text string) (*Path, error) {
 	if err != nil {
 		return nil, err
 	}
+	if strings.HasPrefix(rest, "(") {
+		return nil, fmt.Errorf("the path %s asks for a function, and paths have none; there are intrinsic functions, such as States.ArrayLength", text)
+	}
 	if rest != "" {
 		return nil, fmt.Errorf("the path %s is not understood from %q on", text, rest)
 	}

@@ -81,6 +81,8 @@ func (r *reader) step() (s step, ok bool, err error) {
 		if r.take("[") {
 			return r.bracket(s)
 		}
+	case r.take(".["): // as some write it; the dot says nothing
+		return r.bracket(s)
 	case r.take("."):
 	case r.take("["):
 		return r.bracket(s)
