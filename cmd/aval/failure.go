@@ -34,6 +34,9 @@ type failure struct {
 // errInterrupted ends a command that Ctrl-C cut short.
 var errInterrupted = problem.New(problem.Unprocessable, "interrupted", "interrupted; what was submitted goes on without this command")
 
+// errTold ends a command whose answer has said already what is wrong.
+var errTold = errors.New("the answer says what is wrong")
+
 // misused is a mistake in how a command was called.
 func misused(code, format string, args ...any) error {
 	return problem.New(problem.Invalid, code, format, args...)
@@ -103,6 +106,9 @@ func (f failure) exit() int {
 func (s *screen) fail(err error) int {
 	if err == nil {
 		return exitDone
+	}
+	if errors.Is(err, errTold) {
+		return exitFailed
 	}
 	f := explain(err)
 	if s.json {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/avalhq/aval/internal/action/machine/simulate"
-	"github.com/avalhq/aval/internal/problem"
 )
 
 type workflowTest struct {
@@ -62,7 +61,7 @@ func (c *workflowTest) Run(s *screen) error {
 		s.say("%d passed, %d failed", passed, failed)
 	})
 	if failed > 0 {
-		return problem.New(problem.Unprocessable, "cases-failed", "%d of %d cases failed", failed, passed+failed)
+		return errTold
 	}
 	return nil
 }

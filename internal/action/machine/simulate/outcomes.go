@@ -37,14 +37,21 @@ func (o Outcome) Event() machine.Event {
 // found by its path first, then by its own name.
 type Outcomes map[string][]Outcome
 
+// Name is what the outcomes call a state; known is false when they say nothing of it.
+func (o Outcomes) Name(state string) (name string, known bool) {
+	if _, known = o[state]; known {
+		return state, true
+	}
+	name = state[strings.LastIndexByte(state, '/')+1:]
+	_, known = o[name]
+	return name, known
+}
+
 // Mock answers Tasks from the outcomes, using them up.
 func (o Outcomes) Mock() Mock {
 	next := map[string]int{}
 	return func(r machine.Run) (Outcome, error) {
-		name := r.State
-		if _, ok := o[name]; !ok {
-			name = name[strings.LastIndexByte(name, '/')+1:]
-		}
+		name, _ := o.Name(r.State)
 		i := next[name]
 		if i >= len(o[name]) {
 			return Outcome{}, fmt.Errorf("%w %s, attempt %d", ErrNoOutcome, r.State, r.Attempt)

@@ -51,8 +51,11 @@ type Result struct {
 // simulated is what the context object's names begin with.
 const simulated = "simulation"
 
-// MaxMoves bounds an execution.
-const MaxMoves = 100_000
+// An execution is bounded: in its moves, and, as branches go on side by side within one move, in what happens in its states.
+const (
+	MaxMoves  = 100_000
+	MaxVisits = 1_000_000
+)
 
 // Execute runs a definition. An error is a mistake of the caller or of the Mock; a workflow that fails is a Result.
 func Execute(d *machine.Definition, o Options) (Result, error) {
@@ -69,8 +72,11 @@ func Execute(d *machine.Definition, o Options) (Result, error) {
 			e.result.Took = e.now.Sub(o.Start)
 			return e.result, err
 		}
+		if e.visits += len(e.result.Last.Visits); e.visits > MaxVisits {
+			return e.result, fmt.Errorf("the workflow %s was not at its end after %d visits of its states; look for a loop that never leaves", d.Name, MaxVisits)
+		}
 	}
-	return e.result, fmt.Errorf("the workflow %s was not at its end after %d moves", d.Name, MaxMoves)
+	return e.result, fmt.Errorf("the workflow %s was not at its end after %d moves; look for a loop that never leaves", d.Name, MaxMoves)
 }
 
 type execution struct {
@@ -86,6 +92,7 @@ type execution struct {
 	replies map[int]machine.Reply
 	coming  []arrival
 	heard   bool // replies have come in that have not been told yet
+	visits  int
 	result  Result
 }
 

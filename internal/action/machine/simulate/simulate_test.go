@@ -43,6 +43,7 @@ func TestAFailedCaseTellsTheFirstDifference(t *testing.T) {
 	for want, text := range map[string]string{
 		`$.a.b[1] is 2, want 3`:     `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Succeed"}}}, "input": {"a": {"b": [1, 2]}}, "expect": {"status": "SUCCEEDED", "output": {"a": {"b": [1, 3]}}}}`,
 		`$.b is 1, and should not`:  `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Succeed"}}}, "input": {"b": 1}, "expect": {"status": "SUCCEEDED", "output": {}}}`,
+		`want TIMED_OUT`:            `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Fail", "Error": "E"}}}, "expect": {"status": "TIMED_OUT"}}`,
 		`want FAILED E`:             `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Succeed"}}}, "expect": {"status": "FAILED", "error": "E"}}`,
 		`the error is "F"`:          `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Fail", "Error": "F"}}}, "expect": {"status": "FAILED", "error": "E"}}`,
 		`no mocked outcome`:         `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Task", "Resource": "x", "End": true}}}, "expect": {"status": "SUCCEEDED", "output": {}}}`,
@@ -102,6 +103,27 @@ func TestTheClockIsVirtual(t *testing.T) {
 	}
 	if want := 10*time.Second + 20*time.Second + time.Hour; r.Took != want {
 		t.Errorf("it took %s, want %s", r.Took, want)
+	}
+}
+
+// TestWhatNeverEndsIsStopped: also where each move is long, as thousands of branches go in circles.
+func TestWhatNeverEndsIsStopped(t *testing.T) {
+	circle := `"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1, "Next": "C"}, "C": {"Type": "Choice", "Choices": [{"Variable": "$.done", "IsPresent": true, "Next": "E"}], "Default": "W"}, "E": {"Type": "Succeed"}}`
+	for want, source := range map[string]string{
+		"100000 moves": `{` + circle + `}`,
+		"visits":       `{"StartAt": "M", "States": {"M": {"Type": "Map", "MaxConcurrency": 5000, "ItemsPath": "$.list", "ItemProcessor": {` + circle + `}, "End": true}}}`,
+	} {
+		d, err := machine.Load("circle.v1", []byte(source), anyAction)
+		if err != nil {
+			t.Fatal(err)
+		}
+		input := `{}`
+		if want == "visits" {
+			input = `{"list": [{}` + strings.Repeat(",{}", 4999) + `]}`
+		}
+		if _, err = Execute(d, Options{Input: json.RawMessage(input)}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }
 
