@@ -78,7 +78,7 @@ func timestamp(v any) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t, err := time.Parse(time.RFC3339, s)
-	return t, err == nil
+	return t, err == nil && !strings.Contains(s, ",") // which package time takes for a point
 }
 
 // find gives the comparison of an operator without its Path ending, and tells whether that ending is allowed.

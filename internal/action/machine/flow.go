@@ -339,7 +339,7 @@ func (m *mover) whole(path *jsonpath.Path, input any, field string, least int64)
 	}
 	seconds, ok := value.Integer(found)
 	if !ok || seconds < least || seconds > maxSeconds {
-		return 0, fmt.Errorf("%s leads to something other than a whole number of seconds from %d to %d", field, least, maxSeconds)
+		return 0, fmt.Errorf("%s leads to something other than a whole number from %d to %d", field, least, maxSeconds)
 	}
 	return seconds, nil
 }

@@ -50,6 +50,9 @@ func (m *mover) fork(st *State) {
 		if err == nil && len(items) > MaxItems {
 			err = fmt.Errorf("there are %d items; %d are allowed", len(items), MaxItems)
 		}
+		if err == nil {
+			_, err = m.tolerates(st, len(items)) // limits that cannot be read are told before an item begins
+		}
 		if err != nil {
 			m.broken(st, err)
 			return
@@ -246,7 +249,7 @@ func (m *mover) ended(st *State, f *Fork, index int, done *Done) bool {
 		f.branches = f.branches.with(index, &branch{result: orNull(done.Output)})
 		return true
 	}
-	tolerated, err := m.tolerates(st, f)
+	tolerated, err := m.tolerates(st, f.Total)
 	switch {
 	case err != nil:
 		m.broken(st, err)

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -132,38 +133,53 @@ func (m *mover) concurrency(st *State) (most int, err error) {
 }
 
 func (m *mover) limit(st *State, path *jsonpath.Path, field string) (int, error) {
-	input, err := m.data()
+	input, err := m.looked(st)
 	if err != nil {
-		return 0, err
-	}
-	if input, err = st.flow.input.get(m.view(input, "input")); err != nil {
 		return 0, err
 	}
 	n, err := m.whole(path, input, field, 0)
 	return int(n), err
 }
 
+// looked is what the paths of a Map's limits look at.
+func (m *mover) looked(st *State) (any, error) {
+	input, err := m.data()
+	if err != nil {
+		return nil, err
+	}
+	return st.flow.input.get(m.view(input, "input"))
+}
+
 // tolerates gives how many items of a Map may fail; -1: none, and the first failure is the state's.
-func (m *mover) tolerates(st *State, f *Fork) (int, error) {
+func (m *mover) tolerates(st *State, total int) (int, error) {
 	l := st.limits
 	if st.Type == Parallel || !l.tolerant {
 		return -1, nil
 	}
-	if st.flow == nil {
-		return max(l.count, int(l.percentage*float64(f.Total)/100)), nil
-	}
 	var err error
-	if st.flow.count != nil {
-		if l.count, err = m.limit(st, st.flow.count, "ToleratedFailureCountPath"); err != nil {
-			return 0, err
-		}
+	if st.flow != nil && st.flow.count != nil {
+		l.count, err = m.limit(st, st.flow.count, "ToleratedFailureCountPath")
 	}
-	if st.flow.percentage != nil {
-		n, err := m.limit(st, st.flow.percentage, "ToleratedFailurePercentagePath")
-		if err != nil {
-			return 0, err
-		}
-		l.percentage = float64(n)
+	if err == nil && st.flow != nil && st.flow.percentage != nil {
+		l.percentage, err = m.percentage(st)
 	}
-	return max(l.count, int(l.percentage*float64(f.Total)/100)), nil
+	return max(l.count, int(l.percentage*float64(total)/100)), err
+}
+
+// percentage is the one that ToleratedFailurePercentagePath leads to.
+func (m *mover) percentage(st *State) (float64, error) {
+	input, err := m.looked(st)
+	if err != nil {
+		return 0, err
+	}
+	v := m.view(input, "ToleratedFailurePercentagePath")
+	found, err := st.flow.percentage.Get(v, &v.cost)
+	if err != nil {
+		return 0, err
+	}
+	n, _ := found.(json.Number)
+	if percentage, err := n.Float64(); err == nil && percentage >= 0 && percentage <= 100 {
+		return percentage, nil
+	}
+	return 0, errors.New("ToleratedFailurePercentagePath leads to something other than a number from 0 to 100")
 }
