@@ -52,12 +52,23 @@ func (c *Case) Check() error {
 	case "test_state":
 		return c.state()
 	case "validate":
-		if _, err := c.load(); err == nil {
+		return c.validated()
+	}
+	return fmt.Errorf("a case of kind %q is not known; execution, test_state and validate are", c.Kind)
+}
+
+// validated looks whether the definition is refused, which is what cases of this kind are mostly about.
+func (c *Case) validated() error {
+	_, err := c.load()
+	switch refused := err != nil; c.Expect.Status {
+	case "", "INVALID", "FAIL":
+		if !refused {
 			return errors.New("the definition was taken, and should have been refused")
 		}
 		return nil
+	default:
+		return err
 	}
-	return fmt.Errorf("a case of kind %q is not known; execution, test_state and validate are", c.Kind)
 }
 
 func (c *Case) load() (*machine.Definition, error) {

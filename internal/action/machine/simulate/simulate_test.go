@@ -48,6 +48,7 @@ func TestAFailedCaseTellsTheFirstDifference(t *testing.T) {
 		`the error is "F"`:          `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Fail", "Error": "F"}}}, "expect": {"status": "FAILED", "error": "E"}}`,
 		`no mocked outcome`:         `{"definition": {"StartAt": "S", "States": {"S": {"Type": "Task", "Resource": "x", "End": true}}}, "expect": {"status": "SUCCEEDED", "output": {}}}`,
 		`should have been refused`:  `{"kind": "validate", "definition": {"StartAt": "S", "States": {"S": {"Type": "Succeed"}}}, "expect": {"status": "INVALID"}}`,
+		`leads to "T"`:              `{"kind": "validate", "definition": {"StartAt": "S", "States": {"S": {"Type": "Pass", "Next": "T"}}}, "expect": {"status": "VALID"}}`,
 		`kind "other" is not known`: `{"kind": "other"}`,
 		`it leads to B, want A`:     `{"kind": "test_state", "definition": {"Type": "Pass", "Next": "B"}, "expect": {"status": "SUCCEEDED", "output": {}, "nextState": "A"}}`,
 	} {
@@ -57,6 +58,28 @@ func TestAFailedCaseTellsTheFirstDifference(t *testing.T) {
 		}
 		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestOneStateAlone tries states out: also one in a branch, and requests that are wrong in themselves.
+func TestOneStateAlone(t *testing.T) {
+	for name, text := range map[string]string{
+		"a state in a branch": `{"definition": {"StartAt": "M", "States": {"M": {"Type": "Map", "ItemProcessor": {"StartAt": "S", "States": {"S": {"Type": "Pass", "Result": 1, "End": true}}}, "End": true}}},
+			"test_state": {"stateName": "S"}, "expect": {"status": "SUCCEEDED", "output": 1}}`,
+		"a result and an error": `{"definition": {"Type": "Task", "Resource": "x", "End": true}, "test_state": {"mock": {"result": 1, "errorOutput": {"error": "E"}}}, "expect": {"status": "REJECTED"}}`,
+		"branches, and no mock": `{"definition": {"Type": "Map", "ItemProcessor": {"StartAt": "S", "States": {"S": {"Type": "Pass", "End": true}}}, "End": true}, "expect": {"status": "REJECTED"}}`,
+		"a mock of no Task":     `{"definition": {"Type": "Pass", "End": true}, "test_state": {"mock": {"result": 1}}, "expect": {"status": "REJECTED"}}`,
+	} {
+		c := Case{Kind: "test_state"}
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.Expect.Status = "SUCCEEDED"; c.TestState.Mock != nil && c.TestState.Mock.ErrorOutput != nil && c.Check() == nil {
+			t.Errorf("%s: it succeeds as well", name)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/avalhq/aval/internal/action/machine"
@@ -78,8 +77,13 @@ func (c *Case) rejected(st *machine.State) error {
 		return nil //nolint:nilerr // a context that is not JSON is what the request has wrong
 	}
 	waits := strings.Contains(st.Resource, ".sync") || strings.Contains(st.Resource, ".waitForTaskToken")
-	takesMock := slices.Contains([]machine.Type{machine.Task, machine.Parallel, machine.Map}, st.Type)
-	if context["Task"] != nil && !waits || c.TestState.Mock != nil && !takesMock {
+	forks := st.Type == machine.Parallel || st.Type == machine.Map
+	mock := c.TestState.Mock
+	switch {
+	case context["Task"] != nil && !waits,
+		mock == nil && (waits || forks), // nothing of its own can be run
+		mock != nil && st.Type != machine.Task && !forks,
+		mock != nil && mock.Result != nil && mock.ErrorOutput != nil:
 		return nil
 	}
 	return errors.New("the request was taken, and should have been rejected")
@@ -143,11 +147,9 @@ func (c *Case) wrap(name string) (*machine.Definition, error) {
 		return nil, errors.New("the definition of the state is not an object")
 	}
 	if inner, ok := state["States"].(map[string]any); ok { // a whole workflow, of which one state is tried out
-		picked, ok := inner[name].(map[string]any)
-		if !ok {
+		if state = pick(inner, name); state == nil {
 			return nil, fmt.Errorf("the workflow has no state %q", name)
 		}
-		state = picked
 	}
 	if c.TestState.Mock != nil && (state["Type"] == string(machine.Parallel) || state["Type"] == string(machine.Map)) {
 		state = mocked(state)
@@ -163,6 +165,25 @@ func (c *Case) wrap(name string) (*machine.Definition, error) {
 		return nil, err
 	}
 	return machine.Load("state", raw, anyAction)
+}
+
+// pick finds a state by its name, in branches too; nil when there is none.
+func pick(states map[string]any, name string) map[string]any {
+	if state, ok := states[name].(map[string]any); ok {
+		return state
+	}
+	for _, other := range states {
+		state, _ := other.(map[string]any)
+		branches, _ := state["Branches"].([]any)
+		for _, branch := range append([]any{state["ItemProcessor"], state["Iterator"]}, branches...) {
+			inner, _ := branch.(map[string]any)
+			within, _ := inner["States"].(map[string]any)
+			if found := pick(within, name); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
 }
 
 // mocked is a Task in the place of a Parallel or Map whose result is mocked as a whole.
