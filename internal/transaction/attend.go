@@ -52,6 +52,9 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 		l.suspicion = true
 		return k.study(ctx, l, info, v)
 	}
+	if k.learns(ctx, l, info, open, v) {
+		return k.study(ctx, l, info, v)
+	}
 	l.suspicion = false
 	Notice(open, v)
 	for i := range open {
@@ -74,6 +77,25 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 	}
 	k.sight(info, open, v)
 	return k.carryOut(ctx, l, info, v, acts)
+}
+
+// learns reads again what the chain has spent on no attempt that this process knows, and says whether there were others: an
+// operator, or the keeper before this one, may have decided them in another process.
+func (k *Keeper) learns(ctx context.Context, l *lane, info Lane, open []Open, v View) (more bool) {
+	for i := range open {
+		t := &open[i]
+		if missing(t, v) == 0 {
+			continue
+		}
+		k.refresh(ctx, l, info, t.Nonce)
+		l.change(t.Nonce, func(o *Open) { more = more || o.newerThan(t) })
+	}
+	return more
+}
+
+// newerThan says whether more is known of the attempts than before.
+func (o *Open) newerThan(was *Open) bool {
+	return len(o.Attempts) > len(was.Attempts) || o.Newest().Signed.Hash != was.Newest().Signed.Hash
 }
 
 // policies finds what the transactions may cost that were not mined at once; most are, and nobody asks.
