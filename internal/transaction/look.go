@@ -96,7 +96,8 @@ func Notice(open []Open, v View) {
 	}
 }
 
-// missing counts looks at which the nonce was spent and every attempt was asked for and not mined.
+// missing counts looks at which the nonce was spent and no node had any of the attempts, though every one was asked for. A node
+// that has one and shows it in no block yet is behind the one that told of the nonce.
 func missing(t *Open, v View) int {
 	if t.Nonce >= v.Nonce || t.Fate.Spent() {
 		return 0
@@ -109,7 +110,7 @@ func missing(t *Open, v View) int {
 		switch {
 		case !asked:
 			return t.Missing
-		case s.State == chain.Mined:
+		case s.State != chain.Unknown:
 			return 0
 		}
 	}

@@ -20,7 +20,7 @@ type Open struct {
 	Noticed Moment // when the keeper first saw it
 	Offered Moment // when its newest bytes were given to the node; zero: not by this process
 	Waiting Moment // since when nothing below it is in its way; zero: something is, or it was not offered
-	Missing int    // looks in a row at which the chain had spent its nonce and none of its attempts was mined
+	Missing int    // looks in a row at which the chain had spent its nonce and no node had any of its attempts
 	Refusal string // why the node says that it will never take the newest bytes; "" when it may
 	Strikes int    // how often in a row it has said so
 	Poor    bool   // the refusal is that the sender cannot pay
@@ -81,7 +81,7 @@ type Act struct {
 //
 //	the chain has spent more nonces than were decided         halt the key: somebody else uses it (A16)
 //	its nonce is spent, an attempt is mined                   record which; confirmed when the block is deep enough (I14)
-//	its nonce is spent, none is mined, look after look        lost: halt the key
+//	its nonce is spent, no node has any, look after look      lost: halt the key
 //	recorded as mined, and the chain says otherwise           take it back; go on as if it had never been mined (I14)
 //	beyond the window                                         wait
 //	no bytes, for longer than the grace period                sign (I12)

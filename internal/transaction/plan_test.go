@@ -394,3 +394,23 @@ func TestI12WhatMayNotBeRaisedIsStillSent(t *testing.T) {
 		o.Capped = true
 	}
 }
+
+// TestI14ANodeThatIsBehindLosesNothing: one node tells that the nonce is spent, and the one that is asked for the transaction has it
+// in its pool. Only what no node has, look after look, is lost.
+func TestI14ANodeThatIsBehindLosesNothing(t *testing.T) {
+	for state, lost := range map[chain.State]bool{chain.Pending: false, chain.Unknown: true} {
+		o, v, lane := sinceBlock10(99, chain.FeePolicy{}, 11, state)
+		v.Nonce = o.Nonce + 1
+		open := []transaction.Open{o}
+		halted := false
+		for range 2 * rules.Certainty {
+			transaction.Notice(open, v)
+			for _, a := range transaction.Plan(lane, open, v, rules) {
+				halted = halted || a.Do == transaction.Halt
+			}
+		}
+		if halted != lost {
+			t.Errorf("the nonce is spent, the transaction %s: halted is %t", state, halted)
+		}
+	}
+}

@@ -40,13 +40,14 @@ type room struct {
 // confirmations is how deep a transaction has to be in all rooms.
 const confirmations = 2
 
-// newRoom begins to keep a lane over the node. The policy is that of all transactions; urls are other ways to the node, past
-// which nobody looks; none is the wire's.
-func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.Config) *room {
+// newRoom begins to keep a lane over the node. The policy is that of all transactions; via gives ways to the wire, when there is
+// something between it and Aval.
+func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.Config, via ...func(wire string) []string) *room {
 	t.Helper()
 	r := &room{node: node, wire: stage.NewWire(t, node.URL())}
-	if len(config.URLs) == 0 {
-		config.URLs = []string{r.wire.URL}
+	config.URLs = []string{r.wire.URL}
+	for _, way := range via {
+		config.URLs = way(r.wire.URL)
 	}
 	config.Poll, config.FeeAge = 20*time.Millisecond, time.Nanosecond
 	var err error
