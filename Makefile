@@ -61,6 +61,10 @@ $(ANVIL): internal/chain/evm/nodes/package-lock.json
 test-nodes: nodes ## Run the tests against real nodes, which are processes of their own
 	go test -tags nodes -timeout 10m ./internal/chain/evm/... ./test/chainfaults
 
+.PHONY: chainfaults
+chainfaults: nodes ## Kill, reorganise and empty real nodes under load, for some minutes: 500 kills, 200 reorganisations, 100 empty pools
+	go test -count=1 -tags nodes -timeout 0 -v ./test/chainfaults -args -kills=500 -transfers=20000 -reorgs=200 -drops=100
+
 .PHONY: services-up
 services-up: ## Start PostgreSQL and etcd on loopback for the cluster tests (installs or builds what is missing; data in .services)
 	@deploy/services/services.sh up
