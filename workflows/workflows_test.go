@@ -14,7 +14,7 @@ import (
 func shipped(t *testing.T, name string) *machine.Definition {
 	t.Helper()
 	actions, err := step.NewRegistry(step.Validate(nil, nil), step.Authorize(nil, nil), step.Sign(nil, nil, nil), step.Send(nil),
-		step.Confirm(nil, 0), step.Record(), step.Archive(), step.Park())
+		step.Confirm(nil), step.Record(), step.Archive(), step.Park())
 	if err != nil {
 		t.Fatal(err)
 	}

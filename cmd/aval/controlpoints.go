@@ -237,7 +237,7 @@ func pathPoints(path string) ([]*controlpoint.Point, error) {
 
 // shippedNames are the names of actions that control points cannot have.
 func shippedNames() (names []string) {
-	for _, a := range shippedActions(nil, nil, nil, nil, 0) {
+	for _, a := range shippedActions(nil, nil, nil, nil) {
 		names = append(names, a.Name)
 	}
 	return names

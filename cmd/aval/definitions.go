@@ -32,7 +32,7 @@ type workflowCommands struct {
 // shippedRules are what definitions are held to here, control points beside the actions that ship. The actions are asked for
 // their names alone and never run.
 func shippedRules(points ...*controlpoint.Point) (machine.Rules, error) {
-	registry, err := step.NewRegistry(append(shippedActions(nil, nil, nil, nil, 0), pointActions(points)...)...)
+	registry, err := step.NewRegistry(append(shippedActions(nil, nil, nil, nil), pointActions(points)...)...)
 	if err != nil {
 		return machine.Rules{}, err
 	}

@@ -302,23 +302,15 @@ func (p *platform) policy() (*policy.Policy, error) {
 
 func (p *platform) actions(rules *policy.Policy) []step.Action {
 	chains, gate := p.chains(), step.NewGate(rules, p.clients, p.wallets, time.Now)
-	return shippedActions(p.wallets, gate, p.signer, chains, p.poll())
+	return shippedActions(p.wallets, gate, p.signer, chains)
 }
 
 // shippedActions are the actions of this program. Whoever asks for their names alone leaves out what they work on.
-func shippedActions(wallets step.Wallets, gate *step.Gate, keys step.Signer, chains step.Chains, poll time.Duration) []step.Action {
+func shippedActions(wallets step.Wallets, gate *step.Gate, keys step.Signer, chains step.Chains) []step.Action {
 	return []step.Action{
 		step.Validate(wallets, chains), step.Authorize(gate, keys), step.Sign(gate, keys, chains), step.Send(chains),
-		step.Confirm(chains, poll), step.Record(), step.Archive(), step.Park(),
+		step.Confirm(chains), step.Record(), step.Archive(), step.Park(),
 	}
-}
-
-// poll is how often a transaction is looked up until it is confirmed.
-func (p *platform) poll() time.Duration {
-	if p.dev != nil {
-		return min(max(p.config.Chain.Dev.BlockTime/2, 50*time.Millisecond), time.Second)
-	}
-	return 2 * time.Second
 }
 
 func (p *platform) loadWorkflows(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/transaction"
 )
 
@@ -19,14 +20,24 @@ func (p *platform) newKeeper() *transaction.Keeper {
 	return transaction.New(ports, transaction.Options{
 		Confirmations: c.Confirmations, FinalDepth: c.FinalDepth, Finality: chain.Tag(c.Finality),
 		Rules:  transaction.Rules{Window: c.Lanes.Window, Grace: c.Lanes.Grace},
-		Policy: p.feePolicyOf, Every: 5 * p.heads(), Faults: p.options.faults, Log: p.log,
+		Policy: p.feePolicyOf, Every: max(5*p.heads(), time.Second), Faults: p.options.faults, Log: p.log,
 		Observe: transaction.Observer{
 			Lane: func(s transaction.Sight) { p.metrics.Lane(s.Lane.Key, s.Open, s.Oldest, s.Gap, s.Lane.Halted != "") },
 			Act:  p.metrics.TransactionEvent,
+			End:  p.nudge,
 			Paid: func(l transaction.Lane, fee *big.Int) { p.metrics.Paid(l.Key, fee) },
 			Coin: func(l transaction.Lane, balance *big.Int) { p.metrics.Balance(l.Key, balance) },
 		},
 	})
+}
+
+// nudge has it noticed at once that the transactions of steps have ended.
+func (p *platform) nudge(steps []signer.Step) {
+	ids := make([]message.ID, len(steps))
+	for i, s := range steps {
+		ids[i] = s.Message
+	}
+	p.control.Nudge("confirm", ids...)
 }
 
 // desk is where operators ask about transactions.
@@ -46,7 +57,7 @@ func (p *platform) feePolicyOf(ctx context.Context, step signer.Step) (chain.Fee
 // heads is how often a chain that does not tell is asked for its newest block.
 func (p *platform) heads() time.Duration {
 	if p.dev != nil {
-		return p.poll()
+		return min(max(p.config.Chain.Dev.BlockTime/2, 50*time.Millisecond), time.Second)
 	}
 	return p.config.Chain.Poll
 }

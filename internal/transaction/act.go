@@ -36,7 +36,9 @@ func (k *Keeper) Offer(ctx context.Context, steps []signer.Step) []error {
 		for _, nonce := range nonces {
 			if l.admits(nonce, k.options.Rules.Window) {
 				all = append(all, l.newest(nonce)...)
+				continue
 			}
+			l.change(nonce, func(o *Open) { o.Held = true })
 		}
 	}
 	k.broadcast(ctx, all)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/custody/signer"
 )
 
 // chunk is how many transactions are read at once.
@@ -213,16 +214,7 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 	if err := k.Store.Mark(ctx, info.Key, m); err != nil {
 		return fmt.Errorf("record what became of the transactions of the key %s: %w", info.Key, err)
 	}
-	for nonce, fate := range m.Fates {
-		paid := false
-		l.change(nonce, func(o *Open) {
-			paid = fate.Status == Confirmed && o.Fate.Status != Confirmed
-			o.Fate = fate
-		})
-		if paid && fate.Fee != nil && k.options.Observe.Paid != nil {
-			k.options.Observe.Paid(info, fate.Fee)
-		}
-	}
+	k.fates(l, info, m.Fates)
 	for _, e := range m.Events {
 		l.change(e.Nonce, func(o *Open) { o.Capped = o.Capped || e.What == EventUnpayable })
 		k.tell(ctx, info, e)
@@ -236,6 +228,28 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 		}
 	}
 	return nil
+}
+
+// fates takes over what is recorded now, and tells who waits for it.
+func (k *Keeper) fates(l *lane, info Lane, fates map[uint64]Fate) {
+	var ended []signer.Step
+	for nonce, fate := range fates {
+		paid := false
+		l.change(nonce, func(o *Open) {
+			moved := o.Fate.Status != fate.Status
+			paid = moved && fate.Status == Confirmed
+			if paid || moved && fate.Status == Lost {
+				ended = append(ended, o.Step)
+			}
+			o.Fate = fate
+		})
+		if paid && fate.Fee != nil && k.options.Observe.Paid != nil {
+			k.options.Observe.Paid(info, fate.Fee)
+		}
+	}
+	if len(ended) > 0 && k.options.Observe.End != nil {
+		k.options.Observe.End(ended)
+	}
 }
 
 // tell logs an event and counts it.

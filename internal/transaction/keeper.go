@@ -59,6 +59,7 @@ type Options struct {
 type Observer struct {
 	Lane func(Sight)                       // after each look at a lane
 	Act  func(what string)                 // an event of a transaction was recorded, by its word
+	End  func([]signer.Step)               // the steps' transactions were recorded as confirmed or lost; must not block
 	Paid func(lane Lane, fee *big.Int)     // a transaction was confirmed, and cost that much in total
 	Coin func(lane Lane, balance *big.Int) // now and then: what the address of a lane with open transactions has left
 }

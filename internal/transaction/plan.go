@@ -27,6 +27,7 @@ type Open struct {
 	Cheap   bool   // the node says that they offer too little at present
 	Looks   int    // how many looks it has waited for
 	Capped  bool   // that its fee policy forbids to offer more was recorded
+	Held    bool   // its workflow has offered it, and the lane's window was full
 
 	Policy chain.FeePolicy // what it may cost, and when it is too late
 	priced bool            // Policy was looked up
@@ -85,7 +86,7 @@ type Act struct {
 //	recorded as mined, and the chain says otherwise           take it back; go on as if it had never been mined (I14)
 //	beyond the window                                         wait
 //	no bytes, for longer than the grace period                sign (I12)
-//	bytes that this process has not sent, for as long         send (I13)
+//	bytes that this process has not sent, for as long         send (I13); at once where only the window has held them back
 //	sent, and the node does not have it                       send the stored bytes again (I12, I13)
 //	the node says again and again that it will never take it  fill the nonce with a no-op; where the sender cannot pay, when it has waited
 //	older than its deadline                                   cancel it with a no-op
@@ -215,7 +216,7 @@ func (p *planner) pending(t *Open) {
 			p.act(Act{Do: Sign, Nonce: t.Nonce, Attempt: newest.Number})
 		}
 	case t.Offered.At.IsZero():
-		if overdue || t.Fate.Status == Sent || newest.Number > 0 {
+		if overdue || t.Held || t.Fate.Status == Sent || newest.Number > 0 {
 			p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number})
 		}
 	default:

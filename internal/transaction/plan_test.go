@@ -414,3 +414,17 @@ func TestI14ANodeThatIsBehindLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatTheWindowHeldBackIsSentWhenItOpens: nobody waits for the grace period of what a workflow has offered in time.
+func TestWhatTheWindowHeldBackIsSentWhenItOpens(t *testing.T) {
+	now := transaction.Moment{Head: 9, At: time.Unix(1_700_000_000, 0)}
+	signed := transaction.Attempt{Kind: transaction.First, Signed: chain.Signed{Hash: "0x1", Raw: []byte{1}}}
+	open := func(nonce uint64, held bool) transaction.Open {
+		return transaction.Open{Transaction: transaction.Transaction{Nonce: nonce, Attempts: []transaction.Attempt{signed}}, Noticed: now, Held: held}
+	}
+	lane := transaction.Lane{Next: 9, Settled: 3}
+	acts := transaction.Plan(lane, []transaction.Open{open(3, false), open(4, true), open(8, true)}, transaction.View{Now: now, Nonce: 3}, rules)
+	if len(acts) != 1 || acts[0].Do != transaction.Send || acts[0].Nonce != 4 {
+		t.Errorf("planned %+v; want nonce 4 to be sent: 3 has its workflow, 8 is beyond the window", acts)
+	}
+}

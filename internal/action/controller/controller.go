@@ -71,6 +71,7 @@ type Controller struct {
 	slots     chan struct{}
 	executors map[string]*executor
 	inHand    atomic.Int64
+	hand      sync.Map // *work by message.ID: what can be nudged
 	stopping  atomic.Bool
 }
 
@@ -218,6 +219,7 @@ func (c *Controller) accept(ctx context.Context, ids []message.ID, recs []guaran
 	}
 	for _, w := range begun {
 		taken[w.rec.ID] = true
+		c.hand.Store(w.rec.ID, w)
 		c.ready <- w
 	}
 	var rest []message.ID

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 
 // engine is a controller over real storage, with the actions and the workflow of one test.
 type engine struct {
+	linger  time.Duration // 0: 50 ms
 	t       testing.TB
 	path    string
 	faults  *fault.Points
@@ -107,7 +109,7 @@ func (e *engine) open(source string) {
 func (e *engine) start(db *sqlite.DB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.control = controller.New(hooked{e.store, e}, e.feeder, e.library, e.actions, controller.Config{
-		Name: "test", Drain: 100 * time.Millisecond, Linger: 50 * time.Millisecond, Faults: e.faults, Calls: e.store, Tokens: e.tokens, Now: e.now,
+		Name: "test", Drain: 100 * time.Millisecond, Linger: cmp.Or(e.linger, 50*time.Millisecond), Faults: e.faults, Calls: e.store, Tokens: e.tokens, Now: e.now,
 		Observe: controller.Observer{
 			Ended:  func(rec *guarantee.Record) { e.ended <- *rec },
 			Parked: func(id message.ID, _ string) { e.parked <- id },

@@ -22,6 +22,7 @@ type flight struct {
 	again     time.Time   // when an unfinished action is to be asked again; zero: it is being asked
 	note      string      // of its last outcome
 	abandoned atomic.Bool // its answer does not count any more
+	nudged    bool        // what it waits for may have happened since it was asked
 	next      *flight     // the same state was asked for again meanwhile: it begins when this one has ended
 }
 
@@ -56,6 +57,7 @@ type arrival struct {
 	flight  *flight // nil: a time has come
 	event   machine.Event
 	outcome step.Outcome // of the flight
+	nudged  string       // instead of all else: the action to be asked again
 }
 
 // hangar are the flights of one message that are out, and what has come back from them. Turns and executors meet here.
@@ -126,7 +128,7 @@ func (c *Controller) launch(w *work) {
 	defer w.mu.Unlock()
 	for _, f := range w.begin {
 		w.out++
-		f.rec = w.rec
+		f.rec, f.nudged = w.rec, false
 		c.dispatch(f)
 	}
 	w.begin = nil

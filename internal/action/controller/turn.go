@@ -96,6 +96,9 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 
 // letGo takes messages out of hand, and settles the claims of those that nothing is running for.
 func (c *Controller) letGo(batch []*work) {
+	for _, w := range batch {
+		c.hand.CompareAndDelete(w.rec.ID, w)
+	}
 	c.settle(ids(slices.DeleteFunc(batch, func(w *work) bool { return !w.leave() })))
 }
 

@@ -96,9 +96,13 @@ func wayOf(a arrival) string {
 // arrive tells the machine what has happened, and begins what it asks for. It gives the end, when this is it.
 func (c *Controller) arrive(ctx context.Context, w *work, a arrival) *machine.Done {
 	now := c.Now()
-	if a.flight == nil {
+	switch {
+	case a.nudged != "":
+		w.nudge(a.nudged)
+		return nil
+	case a.flight == nil:
 		w.wake(now)
-	} else if !w.landed(a) {
+	case !w.landed(a):
 		return nil
 	}
 	move := w.def.Next(w.place, w.rec.Ext, a.event, c.env(w, now))
@@ -112,7 +116,7 @@ func (c *Controller) arrive(ctx context.Context, w *work, a arrival) *machine.Do
 	for _, run := range move.Runs {
 		switch {
 		case a.event.Kind == machine.Later && run.State == a.flight.run.State:
-			a.flight.run, a.flight.again = run, askAgain(&run, a.outcome.Later, now)
+			a.flight.run, a.flight.again = run, a.flight.later(&run, a.outcome.Later, now)
 			w.flights[run.State] = a.flight
 		case run.Effect:
 			w.ask(run, now)
@@ -212,7 +216,9 @@ func (w *work) message() any {
 }
 
 // arrival turns an action's outcome into the machine's next event.
-func (f *flight) arrival(o step.Outcome) arrival { return arrival{f, f.event(o), o} }
+func (f *flight) arrival(o step.Outcome) arrival {
+	return arrival{flight: f, event: f.event(o), outcome: o}
+}
 
 func (f *flight) event(o step.Outcome) machine.Event {
 	switch {

@@ -83,7 +83,7 @@ func (l *ledger) chains() step.Chains { return step.Chains{chainID: {Lanes: l, R
 
 func (l *ledger) confirm(t *testing.T, tasks ...step.Task) []step.Outcome {
 	t.Helper()
-	return step.Confirm(l.chains(), time.Second).Run(t.Context(), tasks)
+	return step.Confirm(l.chains()).Run(t.Context(), tasks)
 }
 
 // desk is a client and a wallet as one test has them.

@@ -10,11 +10,14 @@ import (
 )
 
 // Confirm waits until the lanes have recorded transactions as confirmed (I14): deep enough in canonical blocks, whichever of
-// their attempts it was.
-func Confirm(chains Chains, every time.Duration) Action {
-	c := confirmer{chains, every}
+// their attempts it was. Whoever records it has the action asked again (controller.Nudge); unconfirmed is the net under that.
+func Confirm(chains Chains) Action {
+	c := confirmer{chains}
 	return Action{Name: "confirm", Effect: true, Batch: 256, Parallel: 2, Run: c.run}
 }
+
+// unconfirmed is how long nobody looks again unless told to.
+const unconfirmed = 2 * time.Second
 
 // confirmation is what confirm answers.
 type confirmation struct {
@@ -25,10 +28,7 @@ type confirmation struct {
 	Fee       string `json:"fee"` // paid in total, smallest unit
 }
 
-type confirmer struct {
-	chains Chains
-	every  time.Duration
-}
+type confirmer struct{ chains Chains }
 
 func (c confirmer) run(ctx context.Context, tasks []Task) []Outcome {
 	out := make([]Outcome, len(tasks))
@@ -70,9 +70,9 @@ func (c confirmer) judge(ctx context.Context, ch Chain, tx transaction.Transacti
 	case fate.Status == transaction.Lost:
 		return Outcome{Err: problem.New(problem.Conflict, "key-foreign-use", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide: find out what, before an operator lets the key be used again", tx.Nonce)}
 	case mined && fate.Status == transaction.Mined:
-		return Outcome{Later: c.every, Note: fmt.Sprintf("%s is in block %d, not deep enough yet", ended.Signed.Hash, fate.Block)}
+		return Outcome{Later: unconfirmed, Note: fmt.Sprintf("%s is in block %d, not deep enough yet", ended.Signed.Hash, fate.Block)}
 	case !mined:
-		return Outcome{Later: c.every, Note: waiting(tx)}
+		return Outcome{Later: unconfirmed, Note: waiting(tx)}
 	case ended.Kind == transaction.NoOp:
 		return Outcome{Err: problem.New(problem.Conflict, "transaction-cancelled", "%s does nothing and was mined in block %d in the place of the transaction: %s", ended.Signed.Hash, fate.Block, ended.Why), Output: confirmed(tx)}
 	case !fate.Success:

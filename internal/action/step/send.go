@@ -18,7 +18,7 @@ type Lanes interface {
 // Send hands the transactions that were signed to their lanes, which give the stored bytes to the node (I13). It never signs,
 // and it does not wait: what the node does not take now the lane's keeper sends later.
 func Send(chains Chains) Action {
-	return Action{Name: "send", Effect: true, Batch: 128, Parallel: 4, Run: chains.send}
+	return Action{Name: "send", Effect: true, Batch: 512, Parallel: 4, Run: chains.send}
 }
 
 func (c Chains) send(ctx context.Context, tasks []Task) []Outcome {

@@ -19,9 +19,11 @@ type Signer interface {
 // Sign builds the transaction that an order asks for, has the policy decide once more on exactly what would be signed
 // (I23), and has it signed with the wallet's key: message-expired when the client's time for it is over. A step that was decided
 // before is completed whatever the time, and one that is signed already answers with what it signed (I13).
+//
+// Batches are large and few: a lease costs as many commits for one transaction as for a hundred, and batches wait for each other's keys.
 func Sign(gate *Gate, keys Signer, chains Chains) Action {
 	s := signing{gate, keys, chains}
-	return Action{Name: "sign", Effect: true, Batch: 128, Parallel: 4, Run: s.run}
+	return Action{Name: "sign", Effect: true, Batch: 1024, Parallel: 2, Run: s.run}
 }
 
 type signing struct {
