@@ -174,6 +174,36 @@ func TestATaskTokenIsAnswered(t *testing.T) {
 	}
 }
 
+// TestAHeartbeatMeetsAKill: the process is killed before a heartbeat is stored, and after. The task still waits, hears the next
+// one and takes its answer.
+func TestAHeartbeatMeetsAKill(t *testing.T) {
+	s, b := withBank(t, patient)
+	for _, side := range []string{"before", "after"} {
+		id := s.submit("killed " + side)
+		token := b.token(t)
+		s.waits(id)
+		s.process.Kill()
+		s.serveWith("guarantee.beat." + side + "=kill@1")
+		if err := b.HeartbeatTask(t.Context(), token); err == nil {
+			t.Errorf("%s: the heartbeat was answered", side)
+		}
+		if <-s.process.Done; !s.process.Killed() {
+			t.Fatalf("%s: %v", side, s.process.Err())
+		}
+		s.serve()
+		s.waits(id)
+		if err := b.HeartbeatTask(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.SucceedTask(t.Context(), token, side); err != nil {
+			t.Fatal(err)
+		}
+		if rec := s.ends(id, client.Succeeded); string(rec.Ext) != `{"approval":"`+side+`"}` || len(b.tokens) != 0 {
+			t.Errorf("%s: it ended with %s; the bank was asked %d times more", side, rec.Ext, len(b.tokens))
+		}
+	}
+}
+
 // TestMissedHeartbeats: heartbeats keep a task waiting, and their absence ends it.
 func TestMissedHeartbeats(t *testing.T) {
 	s, b := withBank(t, approval)
