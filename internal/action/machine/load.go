@@ -54,7 +54,7 @@ func read(name string, source []byte, rules Rules, check func(*loader)) (*Defini
 	}
 	l := &loader{def: d, doc: doc, rules: rules, states: d.States, names: map[string]*State{}, origin: map[*State]origin{}, nodes: map[*template]*yaml.Node{}, programs: map[string]*expr.Program{}}
 	l.definition(doc)
-	if doc.Kind == yaml.MappingNode {
+	if doc.Kind == yaml.MappingNode && !l.unread {
 		check(l)
 	}
 	found := l.found.sorted()
@@ -81,6 +81,7 @@ type loader struct {
 
 	programs map[string]*expr.Program // by source
 	forked   int                      // how many Parallels and Maps deep
+	unread   bool                     // a part of it is in a language that is not read
 }
 
 // origin is where a state stands in the source.
@@ -146,6 +147,7 @@ func sorted[V any](m map[string]V) []string {
 const (
 	languageCEL  = "CEL"
 	languagePath = "JSONPath"
+	languageNone = "JSONata" // which is not read: what stands in it is not looked at
 )
 
 // query reads a QueryLanguage that stands in an object.
@@ -157,8 +159,10 @@ func (l *loader) query(n *yaml.Node, otherwise string) string {
 		switch language := n.Content[i+1].Value; language {
 		case languageCEL, languagePath:
 			return language
-		case "JSONata":
+		case languageNone:
+			l.unread = true
 			l.mistake(n.Content[i+1], "QueryLanguage JSONata is not read; write QueryLanguage: CEL and the expressions between {%% and %%} in CEL, or QueryLanguage: JSONPath and paths")
+			return languageNone
 		default:
 			l.mistake(n.Content[i+1], "QueryLanguage is %q; it must be JSONPath, which is assumed where there is none, or CEL", language)
 		}
@@ -210,14 +214,17 @@ func (l *loader) state(key, n *yaml.Node) {
 		}
 	}
 	var known map[string]func(*yaml.Node)
+	language := l.query(n, l.language)
 	switch {
+	case language == languageNone:
+		return
 	case st.Type == "":
 		l.mistake(key, "state %q has no Type; there are Task, Choice, Pass, Wait, Parallel, Map, Succeed and Fail", st.Name)
 		return
 	case !slices.Contains([]Type{Task, Pass, Wait, Choice, Succeed, Fail, Parallel, Map}, st.Type):
 		l.mistake(l.at(st, "Type"), "state %q has the Type %q; there are Task, Choice, Pass, Wait, Parallel, Map, Succeed and Fail", st.Name, st.Type)
 		return
-	case l.query(n, l.language) == languageCEL:
+	case language == languageCEL:
 		known = l.celFields(st, n)
 	default:
 		known = l.pathFields(st)
