@@ -52,6 +52,9 @@ func (c *workflowTest) Run(s *screen) error {
 			continue
 		}
 		failed++
+		if one.ID == "" {
+			one.ID = "a case"
+		}
 		failures = append(failures, fmt.Sprintf("%s (line %d): %v", one.ID, n, err))
 	}
 	s.answer(map[string]any{"passed": passed, "failed": failed, "failures": failures}, func() {
