@@ -26,8 +26,9 @@ type Keys struct {
 	db    *DB
 	queue line.Queue
 
-	mu   sync.Mutex
-	held map[string]*hold // by key id
+	mu       sync.Mutex
+	held     map[string]*hold // by key id
+	granting int              // leases under way, of which it is not known yet what they got
 }
 
 // NewKeys uses the system of record.

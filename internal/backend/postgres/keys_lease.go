@@ -60,6 +60,7 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted k
 	reserved := k.queue.Reserved(c)
 	var leased key.Key
 	var expires time.Time
+	k.begin()
 	err = k.db.update(ctx, "keys.lease", func() (err error) {
 		expires = time.Now().Add(r.TTL)
 		if r.Key != "" {
@@ -69,6 +70,7 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted k
 		}
 		return err
 	})
+	k.end(leased, expires, err == nil && got)
 	if err != nil {
 		k.queue.Freed(leased.ID, c.Pool)
 		return key.Lease{}, false, line.OutOfTime(ctx, r, err)
@@ -76,10 +78,24 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted k
 	if !got {
 		return key.Lease{}, false, k.meet(ctx, r)
 	}
+	return key.Lease{Key: leased, Holder: r.Holder, Fence: leased.Fence, Expires: expires}, true, nil
+}
+
+// begin notes that a lease is under way. Until its end a row of this process that is not held is not known to be lost: others
+// may read the row before its lease is remembered here.
+func (k *Keys) begin() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.held[leased.ID] = &hold{fence: leased.Fence, expires: expires}
-	return key.Lease{Key: leased, Holder: r.Holder, Fence: leased.Fence, Expires: expires}, true, nil
+	k.granting++
+}
+
+func (k *Keys) end(leased key.Key, expires time.Time, got bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.granting--
+	if got {
+		k.held[leased.ID] = &hold{fence: leased.Fence, expires: expires}
+	}
 }
 
 func named(keys map[string]bool) []string {
@@ -152,8 +168,11 @@ func (k *Keys) judge(row lease) (overdue string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h := k.held[row.ID]
+	unknown := row.mine && (h == nil || h.fence != row.Fence)
 	switch {
-	case !row.alive, row.mine && (h == nil || h.fence != row.Fence):
+	case row.alive && unknown && k.granting > 0:
+		return "" // look again when it has ended
+	case !row.alive, unknown:
 		return fmt.Sprintf("held by %s when its process ended, or when the lease could not be confirmed", row.Holder)
 	case row.over, row.mine && !time.Now().Before(h.expires):
 		return fmt.Sprintf("held by %s, whose lease %d expired", row.Holder, row.Fence)
