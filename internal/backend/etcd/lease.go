@@ -51,7 +51,7 @@ func (k *Keys) known(ctx context.Context, id string) (key.Key, error) {
 type outlook struct {
 	waiting bool          // for a lease that ends
 	next    time.Duration // how long the first of the leases lasts; what is free sooner is told by the watch
-	keys    []key.Key     // that are wanted
+	rows    []*row        // of the keys that are wanted
 }
 
 // try takes the least recently used of the free keys that are wanted (I11), or says when to look again.
@@ -61,10 +61,12 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (key.Lease
 			return key.Lease{}, 0, line.Busy(r, err)
 		}
 		if free := k.view.take(r, k.queue.Reserved(c)); free != nil {
+			k.queue.Serve(c, true)
 			granted, got, err := k.grant(ctx, r, free)
 			if err != nil || got {
 				return granted, 0, line.OutOfTime(ctx, r, err)
 			}
+			k.queue.Serve(c, false)
 			continue
 		}
 		ahead, err := k.meet(ctx, r)
@@ -72,8 +74,7 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (key.Lease
 			return key.Lease{}, ahead.next, line.OutOfTime(ctx, r, err)
 		}
 		if confirmed {
-			slices.SortFunc(ahead.keys, func(a, b key.Key) int { return cmp.Compare(a.ID, b.ID) })
-			return key.Lease{}, 0, line.Nothing(r, ahead.keys)
+			return key.Lease{}, 0, line.Nothing(r, ahead.keys())
 		}
 		if _, err := k.reload(ctx); err != nil {
 			return key.Lease{}, 0, line.OutOfTime(ctx, r, err)
@@ -130,11 +131,20 @@ func (k *Keys) meet(ctx context.Context, r key.Request) (ahead outlook, err erro
 }
 
 func (o *outlook) add(r *row, expires time.Time) {
-	o.keys = append(o.keys, r.key())
+	o.rows = append(o.rows, r)
 	o.waiting = o.waiting || r.Status != key.Quarantined
 	if left := max(time.Until(expires), 1); r.Status == key.Leased && (o.next == 0 || left < o.next) {
 		o.next = left
 	}
+}
+
+func (o *outlook) keys() []key.Key {
+	slices.SortFunc(o.rows, func(a, b *row) int { return cmp.Compare(a.id, b.id) })
+	list := make([]key.Key, len(o.rows))
+	for i, r := range o.rows {
+		list[i] = r.key()
+	}
+	return list
 }
 
 // verdict is what a process knows about a lease.

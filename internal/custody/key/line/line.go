@@ -21,6 +21,8 @@ type Claim struct {
 	Key  string        // "" for any of the pool
 	Pool string        // of the key, see PoolOf; "" if in none
 	Wake chan struct{} // gets a signal when it may be the claim's turn
+
+	serving bool // see Serve; guarded by the queue
 }
 
 // NewClaim wants the key with the id, or any of the pool for "".
@@ -38,6 +40,9 @@ func PoolOf(chain, pool string) string {
 
 // holdsUp says whether the later claim has to wait for c.
 func (c *Claim) holdsUp(later *Claim) bool {
+	if c.serving {
+		return false
+	}
 	if c.Key != "" {
 		return c.Key == later.Key
 	}
@@ -68,6 +73,17 @@ func (q *Queue) turn(c *Claim) bool {
 		}
 	}
 	return false // it has left
+}
+
+// Serve says that a key is set apart for the claim while the backend makes sure of it, so that those behind need not wait for
+// that; or, with false, that it came to nothing and the claim is where it was.
+func (q *Queue) Serve(c *Claim, serving bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c.serving = serving
+	if serving {
+		q.poke(c)
+	}
 }
 
 // Reserved is the keys that earlier claims want by name.
@@ -104,8 +120,13 @@ func (q *Queue) Leave(c *Claim) {
 	}
 	clear(q.claims[len(kept):])
 	q.claims = kept
+	q.poke(c)
+}
+
+// poke wakes those whose way the claim was in.
+func (q *Queue) poke(c *Claim) {
 	for _, other := range q.claims {
-		if c.concerns(other) && q.turn(other) {
+		if !other.serving && c.concerns(other) && q.turn(other) {
 			other.poke()
 		}
 	}
@@ -122,7 +143,7 @@ func (q *Queue) Freed(id, pool string) {
 	defer q.mu.Unlock()
 	for _, c := range q.claims {
 		wants := c.Key == id || (c.Key == "" && c.Pool == pool && pool != "")
-		if wants && q.turn(c) {
+		if wants && !c.serving && q.turn(c) {
 			c.poke()
 			return
 		}

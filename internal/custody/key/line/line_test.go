@@ -78,3 +78,19 @@ func TestQueueWakesTheFirstWhoWants(t *testing.T) {
 		}
 	}
 }
+
+// TestQueueGoesOnWhileOneIsServed: who has a key set apart holds nobody up, keeps his place until he leaves, and is not woken.
+func TestQueueGoesOnWhileOneIsServed(t *testing.T) {
+	var q Queue
+	c := claims(&q, "p1", "p2", "p3")
+	q.Serve(c["p1"], true)
+	if !q.First(c["p2"]) || q.First(c["p3"]) || !woken(c["p2"]) || woken(c["p3"]) {
+		t.Error("p1 is being served, and it is not p2's turn alone")
+	}
+	if q.Freed("a", "pool"); woken(c["p1"]) || !woken(c["p2"]) {
+		t.Error("a free key was offered to p1, who is being served, and not to p2")
+	}
+	if q.Serve(c["p1"], false); !q.First(c["p1"]) || q.First(c["p2"]) {
+		t.Error("p1 was not served after all, and is not the first again")
+	}
+}
