@@ -12,6 +12,7 @@ import (
 	"github.com/avalhq/aval/internal/action/feeder"
 	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/key/keytest"
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
@@ -93,6 +94,14 @@ func TestI10KeysOfTheDeadAreSetAside(t *testing.T) {
 	if err := heir.Release(t.Context(), lease); !errors.Is(err, key.ErrStale) {
 		t.Errorf("the late release: %v, want lease-stale", err)
 	}
+}
+
+// TestKeysAreLinearizable: two processes at once, with writes that fail.
+func TestKeysAreLinearizable(t *testing.T) {
+	s := newStorage(t)
+	one, two := s.open(t), another(t, s)
+	defer postgres.Crash(two)
+	keytest.RunLinear(t, []key.Registry{postgres.NewKeys(one), postgres.NewKeys(two)}, s.faults)
 }
 
 // TestI16ALongTransactionHidesNothing: a transaction with a lower number commits after one with a higher number. A reader that

@@ -50,6 +50,11 @@ func TestKeys(t *testing.T) {
 	})
 }
 
+func TestKeysAreLinearizable(t *testing.T) {
+	r := newRecord(t)
+	keytest.RunLinear(t, []key.Registry{backend.NewKeys(r.open(t))}, r.faults)
+}
+
 func TestTrust(t *testing.T) {
 	keytest.RunTrust(t, func(t testing.TB) keytest.TrustHarness {
 		r := newRecord(t)
