@@ -20,12 +20,17 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// asProcess is set for the test program when it is to be another process, with its options in JSON.
+// asProcess is set for the test program when it is to be another process, with the place of the registry in JSON.
 const asProcess = "AVAL_TEST_ETCD_PROCESS"
 
+type place struct {
+	Endpoints []string
+	Prefix    string
+}
+
 func TestMain(m *testing.M) {
-	if options := os.Getenv(asProcess); options != "" {
-		if err := lessee(options, os.Stdin, os.Stdout); err != nil {
+	if where := os.Getenv(asProcess); where != "" {
+		if err := lessee(where, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -36,13 +41,13 @@ func TestMain(m *testing.M) {
 
 // lessee is the other process: it leases the key that each line names, and tells the fence, or releases its last lease for an
 // empty line, and tells the code of the refusal.
-func lessee(options string, in io.Reader, out io.Writer) error {
-	var with etcd.Options
-	if err := json.Unmarshal([]byte(options), &with); err != nil {
+func lessee(where string, in io.Reader, out io.Writer) error {
+	var at place
+	if err := json.Unmarshal([]byte(where), &at); err != nil {
 		return err
 	}
 	ctx := context.Background()
-	k, err := etcd.Open(ctx, with)
+	k, err := etcd.Open(ctx, etcd.Options{Endpoints: at.Endpoints, Prefix: at.Prefix, Name: "other", Session: 2 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -80,12 +85,12 @@ type other struct {
 // start runs this test program as another process; its session lasts for two seconds.
 func (s *storage) start(t *testing.T) *other {
 	t.Helper()
-	options, err := json.Marshal(etcd.Options{Endpoints: s.options.Endpoints, Prefix: s.options.Prefix, Name: "other", Session: 2 * time.Second})
+	where, err := json.Marshal(place{s.options.Endpoints, s.options.Prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := &other{t: t, command: exec.Command(os.Args[0])}
-	o.command.Env = append(os.Environ(), asProcess+"="+string(options))
+	o.command.Env = append(os.Environ(), asProcess+"="+string(where))
 	o.command.Stderr = os.Stderr
 	if o.in, err = o.command.StdinPipe(); err != nil {
 		t.Fatal(err)
