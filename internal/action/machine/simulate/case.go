@@ -60,15 +60,13 @@ func (c *Case) Check() error {
 // validated looks whether the definition is refused, which is what cases of this kind are mostly about.
 func (c *Case) validated() error {
 	_, err := c.load()
-	switch refused := err != nil; c.Expect.Status {
-	case "", "INVALID", "FAIL":
-		if !refused {
-			return errors.New("the definition was taken, and should have been refused")
-		}
-		return nil
-	default:
+	if !slices.Contains([]string{"", "INVALID", "FAIL"}, c.Expect.Status) {
 		return err
 	}
+	if err == nil {
+		return errors.New("the definition was taken, and should have been refused")
+	}
+	return nil
 }
 
 func (c *Case) load() (*machine.Definition, error) {
