@@ -89,7 +89,7 @@ func TestI14AReorganisationIsToldOnce(t *testing.T) {
 	if taken < *reorgs {
 		t.Errorf("%d reorganisations took only %d transactions back", *reorgs, taken)
 	}
-	t.Logf("%d reorganisations, 1 to 12 blocks deep, took %d of %d transactions out of their blocks; all ended once", *reorgs, taken, len(r.steps))
+	t.Logf("%d reorganisations, 1 to 12 blocks deep, took %d transactions out of their blocks %d times; each ended once", *reorgs, len(r.steps), taken)
 }
 
 // pooled waits until the node has the transactions.
