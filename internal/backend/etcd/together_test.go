@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/avalhq/aval/internal/backend/etcd"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/key/keytest"
@@ -112,6 +114,32 @@ func TestI10ALateLeaseOfAnotherProcessIsSetAside(t *testing.T) {
 	}
 	if err := one.Release(t.Context(), lease); !errors.Is(err, key.ErrStale) {
 		t.Errorf("the late release: %v, want lease-stale", err)
+	}
+}
+
+// TestALeaseIsGrantedToALivingSession: etcd has ended the session, and the process has not heard of it yet. What it leases now
+// it holds as a new instance: another process, which knows that the former one is gone, finds the key busy.
+func TestALeaseIsGrantedToALivingSession(t *testing.T) {
+	s, one, two := pair(t)
+	id := addKeys(t, one, 1)[0]
+	client, err := clientv3.New(clientv3.Config{Endpoints: s.options.Endpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	instances, err := client.Get(t.Context(), s.options.Prefix+"instances/", clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
+	if err != nil || len(instances.Kvs) != 2 {
+		t.Fatalf("%d instances, %v; want two", instances.Count, err)
+	}
+	if _, err := client.Revoke(t.Context(), clientv3.LeaseID(instances.Kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+	lease := leased(t, one, named(one, id))
+	if _, err := two.Lease(within(t, 300*time.Millisecond), named(two, id)); !errors.Is(err, key.ErrBusy) {
+		t.Errorf("the key of a living process: %v, want key-busy", err)
+	}
+	if err := one.Release(t.Context(), lease); err != nil {
+		t.Error(err)
 	}
 }
 
