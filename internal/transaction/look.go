@@ -11,11 +11,12 @@ import (
 //	confirmed, final now                      one of each block, before it is settled
 //	recorded in the highest block             always: its ancestors are the blocks of all others, so a reorganisation shows here
 //	recorded, and the chain's nonce is lower  a reorganisation, or a node that lags behind
-//	sent at an earlier head                   does the node still have it?
+//	sent at an earlier head                   the first and the last of them: does the node still have it?
 //
-// With suspicion, after a look that has contradicted what is recorded, everything is asked for.
+// With suspicion, after a look that has contradicted what is recorded or what was sent, everything is asked for.
 func Question(open []Open, v View, suspicion bool) (hashes []string) {
 	top := highest(open)
+	first, last := ends(open, v)
 	blocks := map[string]bool{}
 	for i := range open {
 		t := &open[i]
@@ -23,10 +24,10 @@ func Question(open []Open, v View, suspicion bool) (hashes []string) {
 		ask := false
 		switch {
 		case t.Fate.Status == Lost:
-		case suspicion && (spent || t.Nonce < v.Nonce), i == top:
+		case suspicion && (spent || t.Nonce < v.Nonce || waits(t, v)), i == top, i == first, i == last:
 			ask = true
 		case t.Nonce >= v.Nonce:
-			ask = spent || !t.Offered.At.IsZero() && t.Offered.Head < v.Now.Head
+			ask = spent
 		case !spent:
 			ask = true
 		case t.Fate.Status == Mined:
@@ -58,11 +59,34 @@ func highest(open []Open) int {
 	return top
 }
 
-// Contradicts says whether a look shows something else than what is recorded as mined: then nothing that is recorded of the
-// lane can be relied on.
+// waits says whether a node should have it in its pool: it was sent at an earlier head and is not mined.
+func waits(t *Open, v View) bool {
+	return t.Nonce >= v.Nonce && !t.Fate.Spent() && !t.Offered.At.IsZero() && t.Offered.Head < v.Now.Head
+}
+
+// ends are the places of the first and the last that wait in a node's pool; -1 when none does. A pool that drops something of a
+// lane drops its last ones or all; a hole in the middle shows when it is the first.
+func ends(open []Open, v View) (first, last int) {
+	first, last = -1, -1
+	for i := range open {
+		if waits(&open[i], v) {
+			last = i
+			if first < 0 {
+				first = i
+			}
+		}
+	}
+	return first, last
+}
+
+// Contradicts says whether a look shows something else than what is recorded as mined, or does not show what was sent: then
+// nothing that is known of the lane can be relied on.
 func Contradicts(open []Open, v View) bool {
 	for i := range open {
 		t := &open[i]
+		if waits(t, v) && t.Refusal == "" && gone(t, v) {
+			return true
+		}
 		if !t.Fate.Spent() || v.Now.Head < t.Fate.Block {
 			continue
 		}
@@ -75,6 +99,19 @@ func Contradicts(open []Open, v View) bool {
 		}
 	}
 	return false
+}
+
+// gone says whether the node has none of the attempts that it was asked for.
+func gone(t *Open, v View) bool {
+	asked := false
+	for _, a := range t.Attempts {
+		s, found := v.Found[a.Signed.Hash]
+		if found && s.State != chain.Unknown {
+			return false
+		}
+		asked = asked || found
+	}
+	return asked
 }
 
 // Notice brings what a process remembers of a lane up to date with a look, before it is planned.

@@ -30,6 +30,7 @@ type endpoint struct {
 	link      atomic.Pointer[link]
 	breaker   circuitbreaker.CircuitBreaker[any]
 	closed    atomic.Bool
+	ledger    ledger
 
 	mu      sync.Mutex
 	head    uint64    // of its newest block, as last told

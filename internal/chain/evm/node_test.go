@@ -27,6 +27,7 @@ type node struct {
 	lost    error                  // what eth_getTransactionByHash answers about others
 	knows   map[common.Hash]bool   // transactions that wait in the pool
 	mined   map[common.Hash]object // receipts
+	plain   bool                   // does not know eth_getBlockReceipts
 	head    uint64
 	blocks  map[uint64]common.Hash // canonical
 	base    *big.Int               // of the next block; nil: a chain without
@@ -80,7 +81,36 @@ func (n *node) GetTransactionByHash(hash common.Hash) (object, error) {
 	return object{"hash": hash}, nil
 }
 
-func (n *node) GetTransactionReceipt(hash common.Hash) object { return n.mined[hash] }
+func (n *node) GetTransactionReceipt(hash common.Hash) object {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.did("getTransactionReceipt")
+	return n.mined[hash]
+}
+
+func (n *node) GetBlockReceipts(block common.Hash) (all []object, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.did("getBlockReceipts")
+	if n.plain {
+		return nil, missingMethod{}
+	}
+	for _, receipt := range n.mined {
+		if receipt["blockHash"] == block {
+			all = append(all, receipt)
+		}
+	}
+	return all, nil
+}
+
+// missingMethod is what a node says that does not know a method.
+type missingMethod struct{}
+
+func (missingMethod) Error() string {
+	return "the method eth_getBlockReceipts does not exist/is not available"
+}
+
+func (missingMethod) ErrorCode() int { return -32601 }
 
 func (n *node) GetBlockByNumber(number rpc.BlockNumber, _ bool) object {
 	n.mu.Lock()

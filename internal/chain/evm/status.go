@@ -14,6 +14,7 @@ import (
 
 // receipt is the part of a transaction receipt that matters here.
 type receipt struct {
+	Tx      common.Hash    `json:"transactionHash"`
 	Block   common.Hash    `json:"blockHash"`
 	Number  hexutil.Uint64 `json:"blockNumber"`
 	Status  hexutil.Uint64 `json:"status"`
@@ -21,7 +22,7 @@ type receipt struct {
 	Price   *hexutil.Big   `json:"effectiveGasPrice"`
 }
 
-// Status looks transactions up: receipts and the head in one round trip; in a second one what has no receipt, and whether
+// Status looks transactions up: receipts, of many those of whole blocks, and the head; in a last round trip what has no receipt, and whether
 // each receipt's block is the canonical one of its number (I14). A receipt of a block that was reorganised away is Pending, and
 // so is one of a block above the head: the node's balances do not show it yet. Of several nodes' answers the cautious one
 // counts: mined is what all have in the same block, as deep as the least of them has it; unknown is what none has.
@@ -61,9 +62,12 @@ func lesser(a, b chain.Status) chain.Status {
 // status is what this node says.
 func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.Status, error) {
 	receipts := make([]*receipt, len(wanted))
+	e.gather(ctx, wanted, receipts)
 	elems := make([]rpc.BatchElem, 0, len(wanted)+1)
 	for i, hash := range wanted {
-		elems = append(elems, request(&receipts[i], "eth_getTransactionReceipt", hash))
+		if receipts[i] == nil {
+			elems = append(elems, request(&receipts[i], "eth_getTransactionReceipt", hash))
+		}
 	}
 	var head hexutil.Uint64 // last: not older than the receipts
 	if err := e.read(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil {
@@ -75,6 +79,9 @@ func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.St
 	}
 	statuses := make([]chain.Status, len(wanted))
 	for i, r := range receipts {
+		if r != nil && canonical[r.Number] != r.Block {
+			e.ledger.forget(r.Block)
+		}
 		switch {
 		case r != nil && r.Number <= head && canonical[r.Number] == r.Block:
 			statuses[i] = r.status(uint64(head))
@@ -131,7 +138,7 @@ func (r *receipt) status(head uint64) chain.Status {
 	return chain.Status{
 		State: chain.Mined, Success: r.Status == 1, Block: number, Hash: r.Block.Hex(),
 		Depth:   head - number + 1,
-		GasUsed: uint64(r.GasUsed), Fee: price.Mul(price, new(big.Int).SetUint64(uint64(r.GasUsed))),
+		GasUsed: uint64(r.GasUsed), Fee: new(big.Int).Mul(price, new(big.Int).SetUint64(uint64(r.GasUsed))),
 	}
 }
 
