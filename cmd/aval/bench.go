@@ -81,6 +81,7 @@ type figures struct {
 	P95      float64 `json:"p95_ms"`
 	P99      float64 `json:"p99_ms"`
 	CPU      float64 `json:"cpu_ms_per_unit"`
+	Sent     *toSent `json:"sent,omitempty"`       // transfers alone
 	Node     *alone  `json:"node_alone,omitempty"` // measured in the same run, after it
 }
 
@@ -94,6 +95,7 @@ type meter struct {
 	spent  []time.Duration
 	failed int
 
+	rate    int       // workflows to begin a second; 0: as many as there are places for
 	profile io.Writer // of the CPU; nil for none
 }
 
@@ -119,6 +121,18 @@ func (m *meter) Enter(ctx context.Context, n int) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// Pace waits until it is the nth workflow's turn at the rate.
+func (m *meter) Pace(ctx context.Context, n int) {
+	if m.rate == 0 {
+		return
+	}
+	turn := m.begun.Add(time.Duration(n) * time.Second / time.Duration(m.rate))
+	select {
+	case <-time.After(time.Until(turn)):
+	case <-ctx.Done():
 	}
 }
 
@@ -157,7 +171,7 @@ func (m *meter) figures(scenario string, units int) (figures, error) {
 		return figures{}, problem.New(problem.Internal, "bench-empty", "no workflow ended within the bound; give more time")
 	}
 	slices.Sort(m.spent)
-	at := func(q float64) float64 { return ms(m.spent[min(int(q*float64(len(m.spent))), len(m.spent)-1)]) }
+	at := func(q float64) float64 { return quantile(m.spent, q) }
 	n := len(m.spent) * units
 	return figures{
 		Scenario: scenario, InFlight: m.flags.InFlight, Count: n, Seconds: seconds, Rate: float64(n) / seconds,
@@ -194,6 +208,11 @@ func (m *meter) progress(out *os.File) (end func()) {
 	}
 }
 
+// quantile is in milliseconds; the times are sorted, and there is one.
+func quantile(sorted []time.Duration, q float64) float64 {
+	return ms(sorted[min(int(q*float64(len(sorted))), len(sorted)-1)])
+}
+
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // cpuTime is what this process has used of all cores, the development chain and the load's own client included.
@@ -226,6 +245,7 @@ func printFigures(out io.Writer, asJSON bool, runs []figures) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	printSent(out, runs)
 	printAlone(out, runs)
 	return nil
 }

@@ -23,6 +23,7 @@ func (benchCommands) Help() string {
     aval bench steps --in-flight 64 --config cluster.yaml
     aval bench messages --in-flight 128 --duration 20s
     aval bench transfers --keys 16 --output json
+    aval bench transfers --keys 16 --node geth --rate 50
     aval bench transfers --keys 16 --node geth --in-flight 4096 --count 20000`
 }
 
@@ -47,15 +48,20 @@ func (c *benchMessagesCommand) Run(ctx context.Context, s *screen) error {
 type benchTransfersCommand struct {
 	benchFlags
 	Keys int    `help:"How many wallets send, each with a key of its own." default:"16" placeholder:"N"`
+	Rate int    `help:"Begin so many a second, evenly, instead of as many as --in-flight allows: for the time from submission to sent." default:"0" placeholder:"N"`
 	Node string `help:"Send to this chain instead of the embedded one, and measure the node alone beside it: geth starts it with blocks of 1 s and 60 M gas; a URL is a development node that is there." placeholder:"geth|URL"`
 }
 
 // Run measures.
 func (c *benchTransfersCommand) Run(ctx context.Context, s *screen) error {
-	if c.Keys < 1 {
-		return problem.New(problem.Invalid, "flag-invalid", "--keys has to be 1 or more")
+	if c.Keys < 1 || c.Rate < 0 {
+		return problem.New(problem.Invalid, "flag-invalid", "--keys has to be 1 or more, --rate not negative")
 	}
-	return c.bench(s, func(m *meter) (figures, error) { return benchTransfers(ctx, m, c.Keys, c.Node) })
+	c.InFlight = max(c.InFlight, 20*c.Rate) // a transfer is under way for seconds
+	return c.bench(s, func(m *meter) (figures, error) {
+		m.rate = c.Rate
+		return benchTransfers(ctx, m, c.Keys, c.Node)
+	})
 }
 
 // bench checks the flags, runs the scenario with progress on a terminal, and prints the figures.

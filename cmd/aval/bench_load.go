@@ -27,6 +27,7 @@ type loadBench struct {
 	client   *client.Client
 	sign     client.Signer
 	ids      chan client.IDs // one id each
+	latency  latency
 	mu       sync.Mutex
 	begun    map[string]time.Time
 }
@@ -91,7 +92,7 @@ func benchLoad(ctx context.Context, scenario string, m *meter, node *benchNode, 
 	if err != nil {
 		return f, err
 	}
-	b.platform, err = openPlatform(ctx, node.on(cfg, m.flags.InFlight), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked})
+	b.platform, err = openPlatform(ctx, node.on(cfg, m.flags.InFlight), options{log: slog.New(slog.DiscardHandler), ended: b.ended, parked: b.parked, acted: b.latency.acted})
 	if err != nil {
 		return f, err
 	}
@@ -121,11 +122,14 @@ func (b *loadBench) measure(ctx context.Context, scenario string, prepare prepar
 	b.Begin()
 	var senders sync.WaitGroup
 	for n := 0; b.Enter(ctx, n); n++ {
+		b.Pace(ctx, n)
 		senders.Go(func() { b.send(ctx, order, n) })
 	}
 	senders.Wait()
 	b.Drain(ctx)
-	return b.figures(scenario, 1)
+	f, err := b.figures(scenario, 1)
+	f.Sent = b.latency.figures()
+	return f, err
 }
 
 // register makes a client with a signing key, and speaks as that client from then on.
@@ -220,6 +224,7 @@ func (b *loadBench) send(ctx context.Context, order func(int) (string, any), n i
 		b.mu.Lock()
 		b.begun[ids.IDs[0].ID] = began
 		b.mu.Unlock()
+		b.latency.submitted(ids.IDs[0].ID)
 		_, err = b.client.Submit(ctx, ids.IDs[0].ID, signed)
 	}
 	if err != nil {

@@ -52,8 +52,9 @@ type options struct {
 	passphrase []byte // of the sealed keys, when the configuration names no key file
 	faults     *fault.Points
 	log        *slog.Logger
-	ended      func(*guarantee.Record) // called when a message has reached its end; may be nil
-	parked     func(message.ID)        // called when a message was parked; may be nil
+	ended      func(*guarantee.Record)            // called when a message has reached its end; may be nil
+	parked     func(message.ID)                   // called when a message was parked; may be nil
+	acted      func(id message.ID, action string) // called when an action has succeeded; may be nil
 }
 
 // platform is the whole of Aval in one process, all roles: on SQLite files or on a PostgreSQL database (see storage), with a
@@ -369,6 +370,9 @@ func (p *platform) observer() controller.Observer {
 	return controller.Observer{
 		Step: func(id message.ID, state, action, outcome string, begun time.Time, took time.Duration) {
 			p.metrics.Step(action, outcome, took)
+			if p.options.acted != nil && outcome == "succeeded" {
+				p.options.acted(id, action)
+			}
 			failure := outcome
 			if outcome == "succeeded" || outcome == "later" {
 				failure = ""
