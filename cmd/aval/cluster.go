@@ -27,7 +27,7 @@ func openDatabase(ctx context.Context, c config.Database, faults *fault.Points) 
 		process: db.Process(), record: postgres.NewGuarantee(db), feeder: postgres.NewFeeder(db, time.Now), outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
 		calls: postgres.NewCalls(db), keys: postgres.NewKeys(db), decisions: postgres.NewDecisions(db), transactions: postgres.NewTransactions(db),
 		clients: postgres.NewClients(db), secrets: postgres.NewSecrets(db), wallets: postgres.NewWallets(db),
-		keep: time.Minute, close: db.Close,
+		elections: postgres.NewElections(db), keep: time.Minute, close: db.Close,
 		join: func(ctx context.Context, in installation) (installation, error) {
 			stored, err := db.Join(ctx, postgres.Installation{Contract: in.Contract[:], ChainID: int64(in.ChainID), Genesis: in.Genesis, Keystore: in.keystore})
 			in.Contract = common.BytesToAddress(stored.Contract)

@@ -33,6 +33,7 @@ import (
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/leader"
 	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
@@ -71,6 +72,7 @@ type platform struct {
 	network  *evm.Network
 	fees     chain.FeePolicies
 	storage  storage
+	seat     *leader.Seat // the process that has it does what is done once
 	points   []*controlpoint.Point
 	catalog  *message.Catalog
 	clients  *clients.Service
@@ -203,6 +205,9 @@ func (p *platform) openStorage(ctx context.Context) (err error) {
 		return err
 	}
 	p.closing(p.storage.close)
+	if p.storage.elections != nil {
+		p.seat = leader.New(p.storage.elections, "watcher", p.log)
+	}
 	p.clients = clients.NewService(p.storage.clients, time.Now)
 	return nil
 }
@@ -337,7 +342,7 @@ func (p *platform) openReference(context.Context) error {
 	source, mirror := p.storage.record, p.storage.mirror
 	p.queries = &reference.Service{Source: source, Store: mirror, Repairs: mirror, Outbox: p.storage.outbox}
 	p.follower = &reference.Follower{
-		Outbox: p.storage.outbox, Source: source, Store: mirror, Repairs: mirror, Hub: p.hub, Log: p.log, KeepFor: p.storage.keep,
+		Outbox: p.storage.outbox, Source: source, Store: mirror, Repairs: mirror, Hub: p.hub, Log: p.log, KeepFor: p.storage.keep, Seat: p.seat,
 		Observe: func(lag reference.Lag) { p.metrics.ReferenceLag(lag.Age) },
 	}
 	return nil
@@ -347,9 +352,15 @@ func (p *platform) openReference(context.Context) error {
 func (p *platform) Run(ctx context.Context) error {
 	var group lifecycle.Group
 	group.Add("storage", p.storage.watch)
+	if p.seat != nil {
+		group.Add("seat", p.seat.Run)
+	}
 	group.Add("hub", p.hub.Run)
 	group.Add("reference", p.follower.Run)
 	group.Add("lanes", p.keeper.Run)
+	if p.seat != nil {
+		group.Add("keys", func(ctx context.Context) error { return p.signer.Tend(ctx, p.storage.process, p.seat, 2*time.Second) })
+	}
 	group.Add("controller", p.control.Run)
 	group.Add("gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.gauge) })
 	group.Add("api", func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) })

@@ -17,6 +17,7 @@ import (
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/leader"
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/internal/transaction"
 	"github.com/avalhq/aval/internal/wallet"
@@ -36,6 +37,8 @@ type storage struct {
 	clients      clients.Store
 	secrets      auth.Secrets
 	wallets      wallet.Store
+
+	elections leader.Elections // nil where no other process shares the storage
 
 	keep    time.Duration                                                    // how long events stay for those who follow them
 	join    func(ctx context.Context, in installation) (installation, error) // what the database is for good; nil when the data folder says so

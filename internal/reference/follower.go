@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/event"
+	"github.com/avalhq/aval/internal/leader"
 	"github.com/avalhq/aval/internal/message"
 )
 
@@ -20,6 +21,7 @@ const (
 	shortestRetry  = 50 * time.Millisecond
 	longestRetry   = 5 * time.Second
 	observeTimeout = time.Second
+	waitForLeader  = 25 * time.Millisecond // between two looks at what another process has applied
 )
 
 // Lag is how far Reference is behind Guarantee.
@@ -31,6 +33,9 @@ type Lag struct {
 
 // Follower is the service that keeps Reference up to date: it tails the outbox, applies the newest version of each message
 // in every batch, hands all events to the hub, and trims the outbox behind itself. It is the only one that trims.
+//
+// Where several processes follow one outbox into one Reference, the one that has the seat does so. The others hand events on once
+// it has applied them.
 //
 // A failure is logged and tried again with growing pauses for as long as it takes; Guarantee never waits for it. When the
 // outbox no longer holds what comes after Reference's position, because Reference's file was lost or is older than what was
@@ -48,6 +53,7 @@ type Follower struct {
 	KeepFor time.Duration // and how long at least, for Followers of other processes on the same outbox; 0: they are none
 	Batch   int           // most events at once; 0 means 2,048
 	Pace    time.Duration // least time between two batches, so that under load they grow; 0 means 10 ms
+	Seat    *leader.Seat  // nil: nobody else applies and trims
 
 	started bool
 	applied int64  // last event handed on; once started
@@ -130,6 +136,19 @@ func (f *Follower) start(ctx context.Context) (after int64, err error) {
 		f.started, f.applied = true, position
 		return position, nil
 	}
+	term, done, leads := f.Seat.Within(ctx)
+	defer done()
+	if !leads { // who leads rebuilds it
+		if !pause(ctx, waitForLeader) {
+			return 0, ctx.Err()
+		}
+		return f.start(ctx)
+	}
+	return f.rebuild(term, position, first, last)
+}
+
+// rebuild makes Reference anew, as of the outbox's last event.
+func (f *Follower) rebuild(ctx context.Context, position, first, last int64) (after int64, err error) {
 	f.Log.WarnContext(ctx, "Reference's position is not in the outbox; rebuilding from Guarantee", "position", position, "first", first, "last", last)
 	b := &rebuilder{source: f.Source, store: f.Store, repairs: f.Repairs}
 	if err := b.run(ctx); err != nil {
@@ -146,7 +165,7 @@ func (f *Follower) start(ctx context.Context) (after int64, err error) {
 // apply stores a batch, hands it on and trims.
 func (f *Follower) apply(ctx context.Context, events []event.Event) (seq int64, err error) {
 	seq = events[len(events)-1].Seq
-	if err := f.Store.Apply(ctx, newest(events), seq); err != nil {
+	if err := f.store(ctx, newest(events), seq); err != nil {
 		return 0, fmt.Errorf("apply events up to %d to Reference: %w", seq, err)
 	}
 	if f.Hub != nil {
@@ -158,6 +177,28 @@ func (f *Follower) apply(ctx context.Context, events []event.Event) (seq int64, 
 		return 0, err
 	}
 	return seq, f.observe(ctx, events)
+}
+
+// store applies a batch where this process leads. Otherwise it waits until who leads has applied it.
+func (f *Follower) store(ctx context.Context, rows []Row, seq int64) error {
+	for {
+		term, done, leads := f.Seat.Within(ctx)
+		if leads {
+			err := f.Store.Apply(term, rows, seq)
+			deposed := err != nil && term.Err() != nil && ctx.Err() == nil
+			done()
+			if !deposed {
+				return err
+			}
+		}
+		position, err := f.Store.Position(ctx)
+		if err != nil || position >= seq {
+			return err
+		}
+		if !pause(ctx, waitForLeader) {
+			return ctx.Err()
+		}
+	}
 }
 
 // mark is an event at which the outbox can be trimmed, once enough have come after it. A seq tells nothing of how many.
@@ -183,8 +224,10 @@ func (f *Follower) trim(ctx context.Context, events []event.Event) error {
 		return nil
 	}
 	to := f.marks[due-1]
-	if err := f.Outbox.Trim(ctx, to.seq); err != nil {
-		return fmt.Errorf("trim the outbox up to %d: %w", to.seq, err)
+	if f.Seat.Had() {
+		if err := f.Outbox.Trim(ctx, to.seq); err != nil {
+			return fmt.Errorf("trim the outbox up to %d: %w", to.seq, err)
+		}
 	}
 	f.trimmed = to.count
 	f.marks = slices.Delete(f.marks, 0, due)

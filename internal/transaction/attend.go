@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
@@ -22,23 +23,38 @@ func (k *Keeper) attend(ctx context.Context, l *lane, info Lane, v View) {
 	}
 }
 
-// load reads what this process does not know yet of the lane's open transactions, as far as its window goes.
+// watch is the look of a process that does not keep the lane: it takes note of how far the lane has come.
+func (k *Keeper) watch(l *lane, info Lane, v View) {
+	l.see(info, v)
+	l.forget(max(info.Settled, v.Nonce))
+	if l.kept && k.options.Observe.Lane != nil {
+		k.options.Observe.Lane(Sight{Lane: info}) // what it has told of the lane is over
+	}
+	l.kept = false
+}
+
+// load reads what this process does not know yet of the lane's open transactions, as far as its window goes: all of them where
+// another process has kept the lane until now.
 func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View) error {
-	l.mu.Lock()
-	l.info, l.nonce, l.head, l.looked = info, v.Nonce, v.Now.Head, true
-	l.mu.Unlock()
+	l.see(info, v)
 	end := min(info.Next, v.Nonce+k.options.Rules.Window)
-	for from := l.lacking(end); from < end; {
+	from := l.lacking(end)
+	if !l.kept {
+		l.forget(math.MaxUint64)
+		from = info.Settled
+	}
+	for from < end {
 		some, err := k.Store.Range(ctx, info.Key, from, int(min(chunk, end-from)))
 		if err != nil {
 			return fmt.Errorf("read the transactions of the key %s from nonce %d: %w", info.Key, from, err)
 		}
 		if len(some) == 0 {
-			return nil
+			break
 		}
 		l.remember(some...)
 		from = some[len(some)-1].Nonce + 1
 	}
+	l.kept = true
 	return nil
 }
 
@@ -222,11 +238,7 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.info.Settled = m.Settled
-	for nonce := range l.open {
-		if nonce < m.Settled {
-			delete(l.open, nonce)
-		}
-	}
+	l.drop(m.Settled)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/fault"
+	"github.com/avalhq/aval/internal/leader"
 )
 
 // Signer signs what was committed before: the decisions of steps, and the attempts that this package decides.
@@ -53,6 +54,7 @@ type Options struct {
 	Faults        *fault.Points // nil in production; hit: send.before, send.after
 	Log           *slog.Logger  // nil logs nothing
 	Observe       Observer      // may be zero
+	Seat          *leader.Seat  // one keeper of several works on the lanes; nil: there is no other
 }
 
 // Observer is told what a Keeper sees and does, for metrics. Its fields may be nil; they are called from several goroutines.
@@ -114,6 +116,9 @@ func (r Rules) withDefaults() Rules {
 const fundsEvery = time.Minute
 
 // Keeper keeps the lanes of one chain going. Offer and Find are safe for concurrent use, also before Run and after it.
+//
+// Where several processes have a keeper, the one that has the seat works on the lanes. The others look how far the lanes have
+// come, so that what they are offered keeps within the window.
 type Keeper struct {
 	Ports
 	options Options
@@ -168,7 +173,7 @@ func (k *Keeper) lookAtAll(ctx context.Context, head uint64, working *sync.WaitG
 		return err
 	}
 	v := View{Now: Moment{Head: head, At: time.Now()}}
-	if k.options.Observe.Coin != nil && v.Now.At.Sub(k.counted) >= fundsEvery {
+	if k.options.Observe.Coin != nil && v.Now.At.Sub(k.counted) >= fundsEvery && k.options.Seat.Had() {
 		k.counted = v.Now.At
 		working.Go(func() { k.funds(ctx, lanes) })
 	}
@@ -195,7 +200,13 @@ func (k *Keeper) lookAtAll(ctx context.Context, head uint64, working *sync.WaitG
 			defer l.turn.Unlock()
 			places <- struct{}{}
 			defer func() { <-places }()
-			k.attend(ctx, l, info, view)
+			term, done, leads := k.options.Seat.Within(ctx)
+			defer done()
+			if leads {
+				k.attend(term, l, info, view)
+			} else {
+				k.watch(l, info, view)
+			}
 		})
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 // lane is what a Keeper remembers of a lane.
 type lane struct {
 	turn sync.Mutex // held while the lane is looked at and worked on
+	kept bool       // whether this process kept the lane at its last look; guarded by turn
 
 	mu        sync.Mutex // guards what follows; never held over I/O
 	info      Lane
@@ -16,6 +17,29 @@ type lane struct {
 	head      uint64 // the newest block at it
 	open      map[uint64]*Open
 	suspicion bool
+}
+
+// see notes what a look shows of the lane as a whole.
+func (l *lane) see(info Lane, v View) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.info, l.nonce, l.head, l.looked = info, v.Nonce, v.Now.Head, true
+}
+
+// forget drops what this process knows of the transactions below a nonce. Offered bytes of which it knows no more are sent again.
+func (l *lane) forget(below uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(below)
+}
+
+// drop is forget for who holds mu.
+func (l *lane) drop(below uint64) {
+	for nonce := range l.open {
+		if nonce < below {
+			delete(l.open, nonce)
+		}
+	}
 }
 
 // remember takes over what is stored of transactions; what this process remembers besides is kept.

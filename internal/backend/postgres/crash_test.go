@@ -11,3 +11,6 @@ func Crash(db *DB) {
 	}
 	db.closePools()
 }
+
+// SeatClass is the class of the advisory locks of seats.
+const SeatClass = seatClass

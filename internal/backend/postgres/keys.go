@@ -101,7 +101,7 @@ func (k *Keys) Release(ctx context.Context, l key.Lease) error {
 }
 
 // Quarantine sets aside the keys of failed holders. Holders in other processes are judged by whether their instance lives,
-// those in this one by their name, too.
+// those in this one by their name, too. It may be called at any time: what is being granted meanwhile is left alone.
 func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, err error) {
 	err = k.db.transaction(ctx, "keys.quarantine", func(tx pgx.Tx) error {
 		aside = nil

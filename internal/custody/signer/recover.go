@@ -17,12 +17,8 @@ const KeyPrefix = "key"
 // does not answer or has seen foreign use, stays quarantined and is logged; it hinders no other key. What was decided and
 // not signed is signed when its message resumes.
 func (s *Signer) Recover(ctx context.Context, process string) error {
-	aside, err := s.registry.Quarantine(ctx, process)
-	if err != nil {
-		return fmt.Errorf("set aside the keys of failed holders: %w", err)
-	}
-	for _, k := range aside {
-		s.options.Log.WarnContext(ctx, "key quarantined", "key", k.ID, "chain", k.Chain, "address", k.Address, "holder", k.Holder, "fence", k.Fence, "reason", k.Reason)
+	if err := s.setAside(ctx, process); err != nil {
+		return err
 	}
 	keys, err := s.registry.List(ctx)
 	if err != nil {
@@ -41,6 +37,18 @@ func (s *Signer) Recover(ctx context.Context, process string) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// setAside quarantines the keys of holders that have failed.
+func (s *Signer) setAside(ctx context.Context, process string) error {
+	aside, err := s.registry.Quarantine(ctx, process)
+	if err != nil {
+		return fmt.Errorf("set aside the keys of failed holders: %w", err)
+	}
+	for _, k := range aside {
+		s.options.Log.WarnContext(ctx, "key quarantined", "key", k.ID, "chain", k.Chain, "address", k.Address, "holder", k.Holder, "fence", k.Fence, "reason", k.Reason)
+	}
+	return nil
 }
 
 func (s *Signer) reportUnsigned(ctx context.Context, keyID string) error {

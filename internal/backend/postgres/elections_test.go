@@ -1,0 +1,81 @@
+//go:build cluster
+
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/avalhq/aval/internal/backend/postgres"
+	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/leader"
+	"github.com/avalhq/aval/internal/leader/leadertest"
+)
+
+// TestElections: who has a seat is cut off by the server's ending its session.
+func TestElections(t *testing.T) {
+	leadertest.Run(t, func(t *testing.T) leadertest.Harness {
+		s := newStorage(t)
+		return leadertest.Harness{Join: func(t *testing.T) (leader.Elections, func()) {
+			db := another(t, s)
+			t.Cleanup(func() { postgres.Crash(db) })
+			return postgres.NewElections(db), func() { unseat(t, s) }
+		}}
+	})
+}
+
+// unseat ends the sessions that have a seat.
+func unseat(t *testing.T, s *storage) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	tag, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+		WHERE d.datname = current_database() AND locktype = 'advisory' AND granted AND classid = $1`, postgres.SeatClass)
+	if err != nil || tag.RowsAffected() == 0 {
+		t.Fatalf("nobody was cut off: %v", err)
+	}
+}
+
+// TestI10LookingForDeadHoldersLeavesTheLivingAlone: one process takes and gives back keys while it looks, again and again, for
+// holders that have failed.
+func TestI10LookingForDeadHoldersLeavesTheLivingAlone(t *testing.T) {
+	s := newStorage(t)
+	db := s.open(t)
+	keys := postgres.NewKeys(db)
+	if err := keys.Add(t.Context(), key.Key{ID: "key_a", Chain: "c", Address: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		var err error
+		for range 300 {
+			var l key.Lease
+			if l, err = keys.Lease(t.Context(), key.Request{Holder: db.Process() + "/sign", Key: "key_a", TTL: time.Hour}); err != nil {
+				break
+			}
+			if err = keys.Release(t.Context(), l); err != nil {
+				break
+			}
+		}
+		done <- err
+	}()
+	for looks := 0; ; looks++ {
+		if aside, err := keys.Quarantine(t.Context(), db.Process()); err != nil || len(aside) > 0 {
+			t.Errorf("look %d set aside %+v, %v", looks, aside, err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
+}
