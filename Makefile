@@ -76,6 +76,7 @@ services-down: ## Stop them; their data stays (deploy/services/services.sh wipe 
 .PHONY: test-cluster
 test-cluster: ## Run the tests that need the real servers; one that is missing fails them
 	go test -count=1 -timeout 15m -tags cluster $(CLUSTER)
+	go test -count=1 -timeout 5m -tags cluster ./test/e2e -run SeveralProcesses
 	go test -count=1 -timeout 15m -tags cluster ./test/crash -run OnPostgres -args -kills=$(CLUSTERKILLS)
 
 .PHONY: test-race
