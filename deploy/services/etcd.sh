@@ -63,11 +63,11 @@ start() {
 		--listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
 		--initial-cluster "aval=http://127.0.0.1:$peer" \
 		--auto-compaction-mode periodic --auto-compaction-retention 5m </dev/null >>"$home/output.log" 2>&1 &
-	echo $! >"$home/pid"
-	local tries=0
+	local pid=$! tries=0
+	echo "$pid" >"$home/pid"
 	until ready "$port"; do
 		tries=$((tries + 1))
-		if ! running || [ $tries -gt 600 ]; then
+		if ! kill -0 "$pid" 2>/dev/null || [ $tries -gt 600 ]; then
 			tail -n 5 "$home/server.log" "$home/output.log" >&2 || true
 			fail "the server did not start; its log is $home/server.log"
 		fi
