@@ -107,10 +107,10 @@ func (k *Keys) read(ctx context.Context, id string) (*row, error) {
 		return nil, problem.New(key.ErrUnknown.Kind, key.ErrUnknown.Code, "there is no key %s", id)
 	}
 	found, err := k.parse(answer.Kvs[0])
-	if err == nil {
-		k.show(found)
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	return k.show(found), nil
 }
 
 // List reads all keys, by id.

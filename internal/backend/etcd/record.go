@@ -116,8 +116,8 @@ func (k *Keys) swapWith(ctx context.Context, old *row, next record, beside []cli
 	if len(found) == 0 {
 		return nil, false, nil
 	}
-	if now, err = k.parse(found[0]); err == nil {
-		k.show(now)
+	if now, err = k.parse(found[0]); err != nil {
+		return nil, false, err
 	}
-	return now, false, err
+	return k.show(now), false, nil
 }

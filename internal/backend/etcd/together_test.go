@@ -117,6 +117,30 @@ func TestI10ALateLeaseOfAnotherProcessIsSetAside(t *testing.T) {
 	}
 }
 
+// TestI10AStartMeetsLateLeasesOfOthers: a start sets aside the key of a late worker of a process that lives, once this process
+// has seen the lease for as long as it lasts.
+func TestI10AStartMeetsLateLeasesOfOthers(t *testing.T) {
+	_, one, two := pair(t)
+	id := addKeys(t, one, 1)[0]
+	late := named(one, id)
+	late.TTL = 100 * time.Millisecond
+	leased(t, one, late)
+	seen := time.Now()
+	for ctx := within(t, 10*time.Second); ctx.Err() == nil; {
+		aside, err := two.Quarantine(ctx, two.Process())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(aside) == 1 {
+			if passed := time.Since(seen); passed < late.TTL {
+				t.Errorf("it was set aside after %v", passed)
+			}
+			return
+		}
+	}
+	t.Error("it was not set aside")
+}
+
 // TestALeaseIsGrantedToALivingSession: etcd has ended the session, and the process has not heard of it yet. What it leases now
 // it holds as a new instance: another process, which knows that the former one is gone, finds the key busy.
 func TestALeaseIsGrantedToALivingSession(t *testing.T) {

@@ -112,13 +112,14 @@ func (v *view) wanted(r key.Request) []*row {
 	return all
 }
 
-// put takes a row in, unless it is old. Who sees a lease again, at a later revision, knows it since he saw it first.
-func (v *view) put(r *row) (changed bool) {
+// put takes a row in, unless it is old, and gives the one that is there now. A lease is known since it was first seen, also when
+// it is seen again at a later revision.
+func (v *view) put(r *row) (kept *row, changed bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old := v.rows[r.id]
 	if old != nil && old.revision >= r.revision {
-		return false
+		return old, false
 	}
 	if old != nil && old.Status == key.Leased && old.Fence == r.Fence {
 		r.seen = old.seen
@@ -131,7 +132,7 @@ func (v *view) put(r *row) (changed bool) {
 		}
 		v.pools[name].put(old, r)
 	}
-	return true
+	return r, true
 }
 
 func (p *pool) put(old, r *row) {
@@ -178,11 +179,13 @@ func (v *view) orphans() (list []*row) {
 	return list
 }
 
-// show takes a row into the view, and tells who waits for it.
-func (k *Keys) show(r *row) {
-	if k.view.put(r) && r.Status != key.Leased {
+// show takes a row into the view, tells who waits for it, and gives the newest that is known.
+func (k *Keys) show(r *row) *row {
+	kept, changed := k.view.put(r)
+	if changed && r.Status != key.Leased {
 		k.wake(r)
 	}
+	return kept
 }
 
 func (k *Keys) wake(r *row) { k.queue.Freed(r.id, line.PoolOf(r.Chain, r.Pool)) }
@@ -209,8 +212,7 @@ func (k *Keys) reload(ctx context.Context) ([]*row, error) {
 		if err != nil {
 			return nil, err
 		}
-		k.show(r)
-		rows = append(rows, r)
+		rows = append(rows, k.show(r))
 	}
 	return rows, nil
 }
