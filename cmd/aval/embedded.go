@@ -50,6 +50,7 @@ import (
 
 // options are what a platform is given besides its configuration.
 type options struct {
+	roles      []role // what this process does; none: everything
 	passphrase []byte // of the sealed keys, when the configuration names no key file
 	faults     *fault.Points
 	log        *slog.Logger
@@ -351,19 +352,7 @@ func (p *platform) openReference(context.Context) error {
 // Run serves until ctx ends, then stops in the opposite order: first the API, last what it relies on.
 func (p *platform) Run(ctx context.Context) error {
 	var group lifecycle.Group
-	group.Add("storage", p.storage.watch)
-	if p.seat != nil {
-		group.Add("seat", p.seat.Run)
-	}
-	group.Add("hub", p.hub.Run)
-	group.Add("reference", p.follower.Run)
-	group.Add("lanes", p.keeper.Run)
-	if p.seat != nil {
-		group.Add("keys", func(ctx context.Context) error { return p.signer.Tend(ctx, p.storage.process, p.seat, 2*time.Second) })
-	}
-	group.Add("controller", p.control.Run)
-	group.Add("gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.gauge) })
-	group.Add("api", func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) })
+	p.services(&group)
 	return group.Run(ctx)
 }
 
@@ -419,6 +408,7 @@ func (p *platform) openServer(context.Context) error {
 		services.Credentials, services.Issuer = issuer, issuer.Handler()
 	}
 	p.server, err = server.New(server.Config{
+		Unserved: !p.has(roleAPI),
 		Version: version(), Chains: p.served(), MaxBody: p.config.API.MaxBody, MaxIDs: p.config.API.MaxIDs, MaxStreams: p.config.API.MaxStreams, MaxClientStreams: p.config.API.MaxClientStreams,
 		Timeout: p.config.API.Timeout, Log: p.log, Observe: p.metrics.Request,
 	}, services)

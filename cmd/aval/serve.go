@@ -14,7 +14,8 @@ import (
 
 type serveCommand struct {
 	settings `embed:""`
-	File     string `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file; aval config prints an example." placeholder:"FILE"`
+	Role     []string `help:"What this process does: api, controller, watcher, or all of it. Several with commas; on a PostgreSQL database other processes do the rest." default:"all" placeholder:"ROLE"`
+	File     string   `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file; aval config prints an example." placeholder:"FILE"`
 }
 
 // Help is shown by aval serve --help.
@@ -23,7 +24,15 @@ func (serveCommand) Help() string {
 
     aval config > aval.yaml
     aval config check aval.yaml
-    aval serve --config aval.yaml`
+    aval serve --config aval.yaml
+
+On a PostgreSQL database several processes share the work. Each does all of it, or has one or more of these roles, each of which some process has to have:
+
+    api         serves the HTTP API
+    controller  drives messages through their workflows, signs and sends
+    watcher     follows the chain, moves the read model on, looks after keys; several take turns
+
+    aval serve --config aval.yaml --role controller,watcher`
 }
 
 // Run is the command.
@@ -38,10 +47,18 @@ func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
 		cfg.Auth.DevIssuer = false
 	}
 	overridePassphrase(&cfg)
+	roles, err := parseRoles(c.Role)
+	if err != nil {
+		return err
+	}
+	if err := checkRoles(roles, cfg); err != nil {
+		return err
+	}
 	o, err := prepare(cfg, s)
 	if err != nil {
 		return err
 	}
+	o.roles = roles
 	r, err := launch(ctx, cfg, o)
 	if err != nil {
 		return err
@@ -75,7 +92,7 @@ func asksForIssuer(file string) (bool, error) {
 
 // enrollOperator leaves a login for the first operator, when it is the development issuer that gives tokens.
 func (r *running) enrollOperator(ctx context.Context, path string) error {
-	if r.issuer == nil {
+	if r.issuer == nil || !r.has(roleAPI) {
 		return nil
 	}
 	p, there, err := readProfile(path)

@@ -96,14 +96,18 @@ func (s *Server) plain() {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(s.document) // the caller has gone: nobody is left to tell
 	})
+	if s.Issuer != nil {
+		s.mux.Handle("/.well-known/openid-configuration", s.Issuer)
+		s.mux.Handle("/oauth/", s.Issuer)
+	}
+}
+
+// probes registers what is asked of every process.
+func (s *Server) probes() {
 	s.mux.Handle("GET /healthz", orYes(s.Alive))
 	s.mux.HandleFunc("GET /readyz", s.ready)
 	if s.Metrics != nil {
 		s.mux.Handle("GET /metrics", s.Metrics)
-	}
-	if s.Issuer != nil {
-		s.mux.Handle("/.well-known/openid-configuration", s.Issuer)
-		s.mux.Handle("/oauth/", s.Issuer)
 	}
 	s.mux.HandleFunc("/", s.miss)
 }

@@ -23,6 +23,7 @@ import (
 
 // Config is what the server has to know besides its services. The zero value of a field means its default.
 type Config struct {
+	Unserved         bool          // the API itself is for other processes: only health and metrics are answered
 	Version          string        // of the program, shown in the OpenAPI document
 	Chains           []Chain       // that messages may be for
 	MaxBody          int64         // bytes of a request body; 64 KiB
@@ -58,8 +59,11 @@ func New(config Config, services Services) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.api = humago.New(s.mux, s.openAPI())
 	s.api.UseMiddleware(s.authorize)
-	s.routes()
-	s.plain()
+	if !config.Unserved {
+		s.routes()
+		s.plain()
+	}
+	s.probes()
 	document, err := s.render()
 	if err != nil {
 		return nil, err

@@ -150,7 +150,7 @@ func (c *crowd) load() (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	var all sync.WaitGroup
 	for i := range c.payers {
-		for at := range c.all {
+		for at := range c.payers[i].at {
 			all.Go(func() {
 				for n := 0; ctx.Err() == nil; n++ {
 					c.submit(c.payers[i], at, n%2 == 0)
@@ -176,7 +176,7 @@ func (c *crowd) submit(p payer, at int, pays bool) {
 	var id string
 	var raw []byte
 	var err error
-	for tries := 0; tries < len(c.all); tries++ {
+	for tries := 0; tries < len(p.at); tries++ {
 		party := p.at[(at+tries)%len(p.at)]
 		if raw == nil {
 			id, raw, err = compose(ctx, party, p.wallet, to, number, pays)
@@ -349,4 +349,50 @@ func TestSeveralProcessesRollingRestart(t *testing.T) {
 	c.settle()
 	c.check()
 	c.pace("rolling restart", 5*time.Second)
+}
+
+// TestSeveralProcessesOfOneRoleEach: one serves the API, one drives messages, one watches, and a second of each of the last two
+// stands by. A watcher is killed, then a controller.
+func TestSeveralProcessesOfOneRoleEach(t *testing.T) {
+	c := gather(t, 1, 10)
+	roles := []string{"api", "controller", "controller", "watcher", "watcher"}
+	for _, r := range roles[1:] {
+		c.join(c.all[0], r)
+	}
+	if err := c.live[0].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0, "", "--role", "api")
+	for i, in := range c.all {
+		for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/openapi.json": 404} {
+			if i == 0 && path == "/openapi.json" {
+				want = 200
+			}
+			if got := (&stage.Party{URL: in.URL}).Do(t, "GET", path, "none", nil).Status; got != want {
+				t.Errorf("%s of the role %s: %d, want %d", path, roles[i], got, want)
+			}
+		}
+	}
+	stop := c.load()
+	time.Sleep(time.Second) // the load goes on
+	c.live[3].Kill()
+	time.Sleep(time.Second)
+	c.live[1].Kill()
+	time.Sleep(time.Second)
+	stop()
+	c.settle()
+	c.check()
+	c.pace("one role each", 5*time.Second)
+	for _, i := range []int{0, 2, 4} {
+		if err := c.live[i].Stop(); err != nil {
+			t.Errorf("%s: %v", roles[i], err)
+		}
+	}
+}
+
+// join starts one more process like another, with a role.
+func (c *crowd) join(like *stage.Installation, role string) {
+	c.t.Helper()
+	c.all, c.live = append(c.all, like.Beside(c.t)), append(c.live, nil)
+	c.start(len(c.all)-1, "", "--role", role)
 }

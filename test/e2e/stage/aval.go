@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -59,6 +60,18 @@ func Install(tb testing.TB, program string, fields map[string]any) *Installation
 	}
 	in.write(tb)
 	return in
+}
+
+// Beside is an installation for one more process that shares everything with this one but the address.
+func (in *Installation) Beside(tb testing.TB) *Installation {
+	tb.Helper()
+	return Install(tb, in.Program, withoutAPI(in.config))
+}
+
+func withoutAPI(config map[string]any) map[string]any {
+	fields := maps.Clone(config)
+	delete(fields, "api")
+	return fields
 }
 
 // Set changes a section of the configuration; the next start reads it.
