@@ -409,7 +409,7 @@ func (p *platform) openServer(context.Context) error {
 	}
 	p.server, err = server.New(server.Config{
 		Unserved: !p.has(roleAPI),
-		Version: version(), Chains: p.served(), MaxBody: p.config.API.MaxBody, MaxIDs: p.config.API.MaxIDs, MaxStreams: p.config.API.MaxStreams, MaxClientStreams: p.config.API.MaxClientStreams,
+		Version:  version(), Chains: p.served(), MaxBody: p.config.API.MaxBody, MaxIDs: p.config.API.MaxIDs, MaxStreams: p.config.API.MaxStreams, MaxClientStreams: p.config.API.MaxClientStreams,
 		Timeout: p.config.API.Timeout, Log: p.log, Observe: p.metrics.Request,
 	}, services)
 	return err

@@ -67,11 +67,17 @@ func (s *Seat) serve(ctx context.Context) error {
 	s.log.InfoContext(ctx, "this process leads", "seat", s.name)
 	s.set(term)
 	<-term.Done()
-	s.set(nil)
+	s.clear()
 	if ctx.Err() == nil {
 		s.log.WarnContext(ctx, "this process leads no more", "seat", s.name)
 	}
 	return nil
+}
+
+func (s *Seat) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = nil
 }
 
 func (s *Seat) set(term context.Context) {

@@ -111,8 +111,8 @@ func (k *Keeper) learns(ctx context.Context, l *lane, info Lane, open []Open, v 
 }
 
 // newerThan says whether more is known of the attempts than before.
-func (o *Open) newerThan(was *Open) bool {
-	return len(o.Attempts) > len(was.Attempts) || o.Newest().Signed.Hash != was.Newest().Signed.Hash
+func (t *Open) newerThan(was *Open) bool {
+	return len(t.Attempts) > len(was.Attempts) || t.Newest().Signed.Hash != was.Newest().Signed.Hash
 }
 
 // policies finds what the transactions may cost that were not mined at once; most are, and nobody asks.

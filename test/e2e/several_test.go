@@ -133,6 +133,9 @@ func (c *crowd) found(login string, attempts int) {
 		for _, in := range c.all {
 			party := *first
 			party.Client, err = client.New(in.URL, client.WithCredentials(first.ID, first.Secret), client.WithAttempts(attempts))
+			if err != nil {
+				c.t.Fatal(err)
+			}
 			p.at = append(p.at, &party)
 		}
 		if p.wallet, err = first.CreateWallet(ctx, client.NewWallet{Name: "main"}); err == nil {
@@ -176,7 +179,7 @@ func (c *crowd) submit(p payer, at int, pays bool) {
 	var id string
 	var raw []byte
 	var err error
-	for tries := 0; tries < len(p.at); tries++ {
+	for tries := range p.at {
 		party := p.at[(at+tries)%len(p.at)]
 		if raw == nil {
 			id, raw, err = compose(ctx, party, p.wallet, to, number, pays)
