@@ -120,7 +120,7 @@ func (r *Report) chain(t Transaction, v View) {
 		r.Facts = append(r.Facts, fmt.Sprintf("Attempt %d (%s, %s wei for a unit of gas), %s: %s.", a.Number, a.Kind, fee(a), a.Signed.Hash, what))
 	}
 	if v.Now.Head > 0 {
-		r.Facts = append(r.Facts, fmt.Sprintf("The head is block %d; the chain has spent %d nonces of %s, Aval has decided %d.", v.Now.Head, v.Nonce, r.Lane.Address, r.Lane.Next))
+		r.Facts = append(r.Facts, fmt.Sprintf("The head is block %d. The next nonce of %s is %d on the chain, and %d as far as decided.", v.Now.Head, r.Lane.Address, v.Nonce, r.Lane.Next))
 	}
 }
 
