@@ -30,7 +30,7 @@ func (k *Keeper) watch(l *lane, info Lane, v View) {
 	if l.kept && k.options.Observe.Lane != nil {
 		k.options.Observe.Lane(Sight{Lane: info}) // what it has told of the lane is over
 	}
-	l.kept = false
+	l.kept, l.others = false, true
 }
 
 // load reads what this process does not know yet of the lane's open transactions, as far as its window goes: all of them where
@@ -39,7 +39,7 @@ func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View) error {
 	l.see(info, v)
 	end := min(info.Next, v.Nonce+k.options.Rules.Window)
 	from := l.lacking(end)
-	if !l.kept {
+	if l.others {
 		l.forget(math.MaxUint64)
 		from = info.Settled
 	}
@@ -54,7 +54,7 @@ func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View) error {
 		l.remember(some...)
 		from = some[len(some)-1].Nonce + 1
 	}
-	l.kept = true
+	l.kept, l.others = true, false
 	return nil
 }
 

@@ -7,8 +7,9 @@ import (
 
 // lane is what a Keeper remembers of a lane.
 type lane struct {
-	turn sync.Mutex // held while the lane is looked at and worked on
-	kept bool       // whether this process kept the lane at its last look; guarded by turn
+	turn   sync.Mutex // held while the lane is looked at and worked on
+	kept   bool       // whether this process kept the lane at its last look; guarded by turn, as is the next
+	others bool       // whether another one may have, at that look: what this one knows of its transactions may be old
 
 	mu        sync.Mutex // guards what follows; never held over I/O
 	info      Lane
