@@ -83,8 +83,13 @@ func (n *benchNode) fund(ctx context.Context, wei *big.Int, addresses ...string)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var hash common.Hash
-	for _, address := range addresses {
-		if err := n.CallContext(ctx, &hash, "eth_sendTransaction", map[string]any{"from": n.payer, "to": address, "value": (*hexutil.Big)(wei)}); err != nil {
+	var nonce hexutil.Uint64 // counted here: while a block is made, the node's own count can be of before it
+	if err := n.CallContext(ctx, &nonce, "eth_getTransactionCount", n.payer, "pending"); err != nil {
+		return fmt.Errorf("ask for the nonce of the node's own account: %w", err)
+	}
+	for i, address := range addresses {
+		payment := map[string]any{"from": n.payer, "to": address, "value": (*hexutil.Big)(wei), "nonce": nonce + hexutil.Uint64(i)}
+		if err := n.CallContext(ctx, &hash, "eth_sendTransaction", payment); err != nil {
 			return fmt.Errorf("the node's own account does not pay: %w", err)
 		}
 	}
