@@ -181,6 +181,7 @@ func (c *crowd) submit(p payer, at int, pays bool) {
 	var err error
 	for tries := range p.at {
 		party := p.at[(at+tries)%len(p.at)]
+		err = nil
 		if raw == nil {
 			id, raw, err = compose(ctx, party, p.wallet, to, number, pays)
 		}
