@@ -8,6 +8,7 @@ import (
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/reference"
+	"github.com/avalhq/aval/internal/transaction"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
 
@@ -17,9 +18,17 @@ type backing interface {
 	configure(fields map[string]any)
 	// reference and custody open parts of it; end closes them.
 	reference(ctx context.Context, in *stage.Installation) (view reference.Repairs, end func() error, err error)
-	custody(ctx context.Context, in *stage.Installation) (decisions signer.Decisions, keys key.Registry, end func() error, err error)
+	custody(ctx context.Context, in *stage.Installation) (custody, error)
 	// strikes are what else happens to a process on it.
 	strikes() []strike
+}
+
+// custody is what keys have decided and signed, read from outside.
+type custody struct {
+	decisions signer.Decisions
+	journal   transaction.Journal
+	keys      key.Registry
+	end       func() error
 }
 
 // files is the backing of the embedded size.
@@ -37,12 +46,12 @@ func (files) reference(ctx context.Context, in *stage.Installation) (reference.R
 	return sqlite.NewReference(db), db.Close, nil
 }
 
-func (files) custody(ctx context.Context, in *stage.Installation) (signer.Decisions, key.Registry, func() error, error) {
+func (files) custody(ctx context.Context, in *stage.Installation) (c custody, err error) {
 	db, err := sqlite.Open(ctx, in.Data("aval.db"), sqlite.Options{})
 	if err != nil {
-		return nil, nil, nil, err
+		return c, err
 	}
-	return sqlite.NewDecisions(db), sqlite.NewKeys(db), db.Close, nil
+	return custody{sqlite.NewDecisions(db), sqlite.NewTransactions(db), sqlite.NewKeys(db), db.Close}, nil
 }
 
 func (files) strikes() []strike { return nil }

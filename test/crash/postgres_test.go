@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/backend/postgres"
-	"github.com/avalhq/aval/internal/custody/key"
-	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
@@ -103,12 +101,12 @@ func (s *server) reference(ctx context.Context, _ *stage.Installation) (referenc
 	return postgres.NewReference(db), db.Close, nil
 }
 
-func (s *server) custody(ctx context.Context, _ *stage.Installation) (signer.Decisions, key.Registry, func() error, error) {
+func (s *server) custody(ctx context.Context, _ *stage.Installation) (c custody, err error) {
 	db, err := s.open(ctx)
 	if err != nil {
-		return nil, nil, nil, err
+		return c, err
 	}
-	return postgres.NewDecisions(db), postgres.NewKeys(db), db.Close, nil
+	return custody{postgres.NewDecisions(db), postgres.NewTransactions(db), postgres.NewKeys(db), db.Close}, nil
 }
 
 // strikes: the server is killed under the process, and is back before the process is killed as well.

@@ -356,25 +356,25 @@ func (w *witness) verify(ctx context.Context) {
 // (I7, I15), and no key has decided more nonces than the chain has seen (I12).
 func (w *witness) checkDecisions(ctx context.Context) {
 	t := w.run.t
-	decisions, registry, end, err := w.run.backing.custody(ctx, w.run.in)
+	custody, err := w.run.backing.custody(ctx, w.run.in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = end() }()
+	defer func() { _ = custody.end() }()
 	for id, hash := range w.decided {
-		d, err := decisions.ByHash(ctx, hash)
-		if err != nil || d.Step != (signer.Step{Message: message.ID(id), State: "Sign"}) {
-			t.Errorf("%s of %s was decided as %+v, %v (I7)", hash, id, d.Step, err)
+		tx, err := custody.journal.ByHash(ctx, hash)
+		if err != nil || tx.Step != (signer.Step{Message: message.ID(id), State: "Sign"}) {
+			t.Errorf("%s of %s was decided as %+v, %v (I7)", hash, id, tx.Step, err)
 		}
 	}
-	keys, err := registry.List(ctx)
+	keys, err := custody.keys.List(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	decided := 0
 	for _, k := range keys {
 		decided += int(k.Nonce)
-		left, err := decisions.Unsigned(ctx, k.ID)
+		left, err := custody.decisions.Unsigned(ctx, k.ID)
 		if err != nil || len(left) > 0 || k.Status != "free" {
 			t.Errorf("the key %s is %s, and this is decided and not signed: %v, %v", k.ID, k.Status, left, err)
 		}

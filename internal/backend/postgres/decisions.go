@@ -203,12 +203,3 @@ func keep(signed []signer.Decision, stored map[signer.Step]signer.Decision) ([]s
 func (d *Decisions) Unsigned(ctx context.Context, keyID string) ([]signer.Decision, error) {
 	return rows(ctx, d.db, d.db.pool, decision, decisionSQL+"WHERE k.id = $1 AND s.decision IS NULL ORDER BY d.nonce", clean(keyID))
 }
-
-// ByHash finds the decision of a signed transaction.
-func (d *Decisions) ByHash(ctx context.Context, hash string) (signer.Decision, error) {
-	found, there, err := one(ctx, d.db, d.db.pool, decision, decisionSQL+"WHERE s.hash = $1", clean(hash))
-	if err == nil && !there {
-		err = problem.New(signer.ErrTransaction.Kind, signer.ErrTransaction.Code, "Aval never decided a transaction with the hash %s", hash)
-	}
-	return found, err
-}

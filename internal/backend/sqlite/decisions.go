@@ -207,22 +207,6 @@ func (d *Decisions) Unsigned(ctx context.Context, keyID string) (decisions []sig
 	return decisions, err
 }
 
-// ByHash finds the decision of a signed transaction.
-func (d *Decisions) ByHash(ctx context.Context, hash string) (found signer.Decision, err error) {
-	var decisions []signer.Decision
-	err = d.db.view(ctx, func(conn *sqlite.Conn) error {
-		decisions, err = readDecisions(conn, "WHERE substr(d.hash, 1, 8) = substr(?1, 1, 8) AND d.hash = ?1 AND d.hash IS NOT NULL", func(s *sqlite.Stmt) { bindHash(s, 1, hash) })
-		return err
-	})
-	if err == nil && len(decisions) == 0 {
-		err = problem.New(signer.ErrTransaction.Kind, signer.ErrTransaction.Code, "Aval never decided a transaction with the hash %s", hash)
-	}
-	if err != nil {
-		return found, err
-	}
-	return decisions[0], nil
-}
-
 // bindHash stores "0x…" as its bytes, half the size, and any other notation as text.
 func bindHash(s *sqlite.Stmt, param int, hash string) {
 	if digits, ok := strings.CutPrefix(hash, "0x"); ok && digits == strings.ToLower(digits) {

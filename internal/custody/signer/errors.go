@@ -8,8 +8,6 @@ var (
 	ErrUnreconciled = problem.New(problem.Conflict, "key-unreconciled", "the nonce of the key was never compared with the chain")
 	// ErrUndecided: bytes were offered for what nobody decided to sign (A28).
 	ErrUndecided = problem.New(problem.Conflict, "decision-unknown", "nobody decided to sign this")
-	// ErrTransaction: no decision has this hash (I15).
-	ErrTransaction = problem.New(problem.NotFound, "chain-transaction-unknown", "Aval never decided this transaction")
 	// ErrMismatch: the transaction is for another chain or sender than the key's, or cannot be signed.
 	ErrMismatch = problem.New(problem.Invalid, "transaction-unfit", "the transaction does not fit the key")
 )

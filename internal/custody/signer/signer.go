@@ -57,6 +57,4 @@ type Decisions interface {
 	Store(ctx context.Context, signed []Decision) ([]Decision, error)
 	// Unsigned lists a key's decisions that have no bytes yet: what a crash between deciding and signing left.
 	Unsigned(ctx context.Context, keyID string) ([]Decision, error)
-	// ByHash finds the decision that a transaction's hash belongs to: chain-transaction-unknown otherwise (I15).
-	ByHash(ctx context.Context, hash string) (Decision, error)
 }

@@ -152,14 +152,18 @@ func byHash(t *testing.T, h Harness) {
 	d.replace(t, first, d.raise(t, first))
 	_, err := d.Store.Seal(t.Context(), d.k.ID, first, 1, bytesFor(d.k.ID, first, 1))
 	must(t, err)
+	prefix := bytesFor(d.k.ID, first, 0).Hash[:60] + "000000"                  // shares all but its end
+	other := "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBg" + d.k.ID // another chain's notation
+	d.decideAs(t, 2, func(nonce uint64) string { return []string{prefix, other}[nonce-first-2] })
 	for hash, nonce := range map[string]uint64{
 		bytesFor(d.k.ID, first, 0).Hash: first, bytesFor(d.k.ID, first, 1).Hash: first, bytesFor(d.k.ID, first+1, 0).Hash: first + 1,
+		prefix: first + 2, other: first + 3,
 	} {
 		found, err := d.Journal.ByHash(t.Context(), hash)
 		must(t, err)
 		same(t, hash, found, d.read(t, nonce))
 	}
-	for _, hash := range []string{"", "0x", "0x00", bytesFor(d.k.ID, first, 9).Hash} {
+	for _, hash := range []string{"", "0x", "0x00", bytesFor(d.k.ID, first, 9).Hash, prefix[:40], prefix[2:]} {
 		_, err := d.Journal.ByHash(t.Context(), hash)
 		want(t, err, transaction.ErrUnknown)
 	}

@@ -101,6 +101,12 @@ func (d *desk) restart(t testing.TB) { d.Ports = d.h.Open(t) }
 // decide makes the key's next decisions and stores their bytes.
 func (d *desk) decide(t testing.TB, n int) {
 	t.Helper()
+	d.decideAs(t, n, func(nonce uint64) string { return bytesFor(d.k.ID, nonce, 0).Hash })
+}
+
+// decideAs is decide with hashes of the test's own.
+func (d *desk) decideAs(t testing.TB, n int, hash func(nonce uint64) string) {
+	t.Helper()
 	l, err := d.Keys.Lease(t.Context(), key.Request{Holder: "worker-1/sign", Key: d.k.ID, TTL: time.Hour})
 	must(t, err)
 	steps, txs := make([]signer.Step, n), make([]chain.Unsigned, n)
@@ -113,7 +119,7 @@ func (d *desk) decide(t testing.TB, n int) {
 	decisions, err := d.Decisions.Decide(t.Context(), l, steps, txs)
 	must(t, err)
 	for i := range decisions {
-		decisions[i].Signed = bytesFor(d.k.ID, decisions[i].Nonce, 0)
+		decisions[i].Signed = chain.Signed{Raw: bytesFor(d.k.ID, decisions[i].Nonce, 0).Raw, Hash: hash(decisions[i].Nonce)}
 	}
 	_, err = d.Decisions.Store(t.Context(), decisions)
 	must(t, err)

@@ -99,25 +99,6 @@ func (w *desk) decideQuarantined(t testing.TB, s []signer.Step) []signer.Decisio
 	return w.decide(t, s)
 }
 
-func byHash(t *testing.T, h Harness) {
-	w := open(t, h)
-	decided := w.decide(t, steps(3))
-	signed := signAll(decided, "me")
-	signed[1].Signed.Hash = signed[0].Signed.Hash[:60] + "000000"                    // shares a long prefix
-	signed[2].Signed.Hash = "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBg" // another chain's notation
-	_, err := w.d.Store(t.Context(), signed)
-	must(t, err)
-	for _, d := range signed {
-		found, err := w.d.ByHash(t.Context(), d.Signed.Hash)
-		must(t, err)
-		same(t, []signer.Decision{found}, []signer.Decision{d})
-	}
-	for _, hash := range []string{"", "0x", "0x" + strings.Repeat("ab", 32), signed[0].Signed.Hash[:40], signed[0].Signed.Hash[2:]} {
-		_, err := w.d.ByHash(t.Context(), hash)
-		want(t, err, signer.ErrTransaction)
-	}
-}
-
 func unsigned(t *testing.T, h Harness) {
 	w := open(t, h)
 	decided := w.decide(t, steps(4))

@@ -36,7 +36,6 @@ func Run(t *testing.T, fresh func(t testing.TB) Harness) {
 		"Basic/I5DecidedOnce":                decidedOnce,
 		"Basic/TwiceInOneBatch":              twiceInOneBatch,
 		"Basic/I13BytesAreStoredOnce":        storedOnce,
-		"Basic/ByHash":                       byHash,
 		"Basic/Unsigned":                     unsigned,
 		"Basic/UnfitTransactions":            unfit,
 		"Basic/UnreconciledKey":              unreconciled,
