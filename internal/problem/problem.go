@@ -9,6 +9,7 @@ package problem
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Kind says what sort of failure it is and who has to act.
@@ -34,6 +35,9 @@ var statuses = [...]int{500, 400, 401, 403, 404, 409, 410, 422, 429, 503}
 
 // String is the kind's kebab-case name.
 func (k Kind) String() string { return names[k] }
+
+// KindNamed is the kind with a name that String gave; Internal for any other.
+func KindNamed(name string) Kind { return Kind(max(0, slices.Index(names[:], name))) }
 
 // Status is the HTTP status that the kind renders as.
 func (k Kind) Status() int { return statuses[k] }

@@ -99,15 +99,17 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 }
 
 // rights is what the application's user may do. What is in none of the lists it may only read and add to (I3): originals,
-// history, archive, decisions, attempts, both kinds of signatures, events of transactions, entries about keys, definitions, aliases,
-// wallets, installation.
+// history, archive, requests to sign, decisions, attempts, both kinds of signatures, events of transactions, entries about keys,
+// definitions, aliases, wallets, installation.
 const rights = `
 GRANT USAGE ON SCHEMA aval TO %[1]s;
 REVOKE ALL ON ALL TABLES IN SCHEMA aval FROM %[1]s;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA aval TO %[1]s;
 REVOKE INSERT ON goose_db_version, compatibility FROM %[1]s;
 GRANT UPDATE ON messages, parts, due, calls, task_calls, fates, outbox_trimmed, instances, keys, clients, secrets, view_tallies, view_messages, view_position TO %[1]s;
-GRANT DELETE ON messages, parts, due, outbox, instances, issued, signers, view_messages TO %[1]s;
+GRANT UPDATE (told) ON signing_refusals TO %[1]s;
+GRANT UPDATE, DELETE ON relay_cursors TO %[1]s;
+GRANT DELETE ON messages, parts, due, outbox, signing_open, instances, issued, signers, view_messages TO %[1]s;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA aval TO %[1]s;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA aval FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_partitions() TO %[1]s;

@@ -44,10 +44,7 @@ func (d *Decisions) Find(ctx context.Context, steps []signer.Step) (map[signer.S
 }
 
 func (d *Decisions) find(ctx context.Context, from querier, steps []signer.Step) (map[signer.Step]signer.Decision, error) {
-	messages, states := make([]string, len(steps)), make([]string, len(steps))
-	for i, step := range steps {
-		messages[i], states[i] = string(step.Message), clean(step.State)
-	}
+	messages, states := stepColumns(steps)
 	list, err := rows(ctx, d.db, from, decision, findSQL, messages, states)
 	found := make(map[signer.Step]signer.Decision, len(list))
 	for _, one := range list {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -22,6 +23,7 @@ const (
 	noSchema        = "3F000"
 	noTable         = "42P01"
 	forbidden       = "42501"
+	refusedToSign   = "AV001" // of ours: see decisions_not_refused in schema/
 )
 
 // stateIs says whether the server answered with one of the states.
@@ -51,6 +53,8 @@ func describe(where string, err error) error {
 	switch {
 	case errors.As(err, &refusal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case stateIs(err, refusedToSign):
+		return problem.New(signer.ErrRefused.Kind, signer.ErrRefused.Code, "%w; nothing of the batch was decided, and nothing will be for this request until it is made again", err)
 	case stateIs(err, badPassword, badUser):
 		return problem.New(problem.Invalid, "database-refused", "the database server %s refuses the user or the password; check database.url and database.password", where)
 	case stateIs(err, noDatabase, noSchema, noTable):

@@ -127,6 +127,16 @@ func TestDecisions(t *testing.T) {
 	})
 }
 
+func TestRequests(t *testing.T) {
+	signertest.RunRequests(t, func(t testing.TB) signertest.RequestsHarness {
+		s := newStorage(t)
+		return signertest.RequestsHarness{Faults: s.faults, Open: func(t testing.TB) (key.Registry, signer.Decisions, signer.Requests) {
+			db := s.open(t)
+			return postgres.NewKeys(db), postgres.NewDecisions(db), postgres.NewRequests(db)
+		}}
+	})
+}
+
 func TestOutbox(t *testing.T) {
 	eventtest.Run(t, func(t *testing.T) eventtest.Subject {
 		s := newStorage(t)

@@ -10,4 +10,6 @@ var (
 	ErrUndecided = problem.New(problem.Conflict, "decision-unknown", "nobody decided to sign this")
 	// ErrMismatch: the transaction is for another chain or sender than the key's, or cannot be signed.
 	ErrMismatch = problem.New(problem.Invalid, "transaction-unfit", "the transaction does not fit the key")
+	// ErrRefused: the request of the step to sign was refused, so nothing is decided for it until it asks again.
+	ErrRefused = problem.New(problem.Conflict, "signing-refused", "the request to sign was refused")
 )

@@ -16,10 +16,13 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// Request asks for one transaction to be signed.
+// Request asks for one transaction to be signed: by the key whose id it names, or by the least recently used key of a pool.
 type Request struct {
-	Step Step
-	Tx   chain.Unsigned
+	Step  Step
+	Tx    chain.Unsigned // From is left out with a pool: it is the address of the key that the lease gives
+	Key   string
+	Pool  string
+	Until time.Time // nothing is decided for it afterwards; zero: for ever
 }
 
 // Codecs finds the transaction format of a chain by its CAIP-2 id.
@@ -274,7 +277,7 @@ func (s *Signer) canonical(tx chain.Unsigned) (chain.Unsigned, error) {
 
 // refused tells the answers that mean "not done" from those that leave it open.
 func refused(err error) bool {
-	for _, refusal := range []error{key.ErrStale, ErrUnreconciled, ErrUndecided, ErrMismatch} {
+	for _, refusal := range []error{key.ErrStale, ErrUnreconciled, ErrUndecided, ErrMismatch, ErrRefused} {
 		if errors.Is(err, refusal) {
 			return true
 		}
