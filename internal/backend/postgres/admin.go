@@ -110,6 +110,9 @@ GRANT UPDATE ON messages, parts, due, calls, task_calls, fates, outbox_trimmed, 
 GRANT UPDATE (told) ON signing_refusals TO %[1]s;
 GRANT UPDATE, DELETE ON relay_cursors TO %[1]s;
 GRANT DELETE ON messages, parts, due, outbox, signing_open, instances, issued, signers, view_messages TO %[1]s;
+GRANT DELETE ON bus_records TO %[1]s;
+GRANT UPDATE, DELETE ON bus_members TO %[1]s;
+GRANT UPDATE ON bus_offsets TO %[1]s;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA aval TO %[1]s;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA aval FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_partitions() TO %[1]s;

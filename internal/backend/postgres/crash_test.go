@@ -2,6 +2,11 @@
 
 package postgres
 
+import (
+	"context"
+	"time"
+)
+
 // Crash ends a process as SIGKILL does, as far as the server can tell: the connections break, nothing is given back.
 func Crash(db *DB) {
 	db.stop()
@@ -14,3 +19,6 @@ func Crash(db *DB) {
 
 // SeatClass is the class of the advisory locks of seats.
 const SeatClass = seatClass
+
+// TrimBus does once what each process does every minute.
+func TrimBus(ctx context.Context, db *DB, now time.Time) (int64, error) { return db.trimBus(ctx, now) }

@@ -66,6 +66,7 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	db.stop = stop
 	db.stopped.Go(func() { db.instance.keep(running) })
+	db.stopped.Go(func() { db.trimming(running) })
 	for range acceptors {
 		db.stopped.Go(func() { db.accepting(running) })
 	}
