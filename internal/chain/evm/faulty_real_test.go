@@ -67,10 +67,7 @@ func TestAnvilThroughFaultsLosesNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for tries, left := 1, lost(); len(left) > 0; tries, left = tries+1, lost() {
-		if tries%50 == 0 {
-			must(t, node.DropAll(ctx)) // anvil can keep what it never mines after so many reorganisations: its pool is not tried here
-		}
+	for left := lost(); len(left) > 0; left = lost() {
 		network.Send(ctx, left)
 		if !sleep(ctx, 100*time.Millisecond) {
 			t.Fatalf("%d of %d transactions are not mined", len(left), len(raw))

@@ -74,6 +74,7 @@ type Node struct {
 	ended     chan struct{} // closed when the process has ended
 	said      *tail
 	client    *rpc.Client
+	blocks    sync.Mutex // anvil: held while blocks are made or taken away
 	funding   sync.Mutex // one transaction of the node's own account at a time
 	lastFunds common.Hash
 }
@@ -116,7 +117,7 @@ func anvilArguments(o Options, folder string, port int) []string {
 		"--state", filepath.Join(folder, "state.json"), "--order", "fees",
 	}
 	if o.BlockTime > 0 {
-		args = append(args, "--block-time", strconv.FormatFloat(o.BlockTime.Seconds(), 'f', -1, 64)) // transactions wait for the next block
+		args = append(args, "--no-mining") // transactions wait for the next block; see Node.tick
 	}
 	return append(args, o.Arguments...)
 }
@@ -190,7 +191,13 @@ func (n *Node) Start(ctx context.Context) error {
 	case <-time.After(time.Minute):
 		return errors.Join(n.silent("did not listen within a minute"), n.Kill())
 	}
-	return n.connect(ctx)
+	if err := n.connect(ctx); err != nil {
+		return err
+	}
+	if n.kind.name == "anvil" && n.options.BlockTime > 0 {
+		go n.tick(n.client, n.ended)
+	}
+	return nil
 }
 
 func (n *Node) silent(what string) error {
