@@ -83,14 +83,9 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 	if err := k.policies(ctx, l, open, v); err != nil {
 		return err
 	}
-	acts := Plan(info, open, v, k.options.Rules)
-	if needsQuote(acts) {
-		quote, err := k.Market.Quote(ctx, 0)
-		if err != nil {
-			return fmt.Errorf("ask what a unit of gas costs: %w", err)
-		}
-		v.Quote = &quote
-		acts = Plan(info, open, v, k.options.Rules)
+	acts, err := k.plan(ctx, info, open, &v)
+	if err != nil {
+		return err
 	}
 	k.sight(info, open, v)
 	return k.carryOut(ctx, l, info, v, acts)
@@ -132,13 +127,26 @@ func (k *Keeper) policies(ctx context.Context, l *lane, open []Open, v View) err
 	return nil
 }
 
-func needsQuote(acts []Act) bool {
-	for _, a := range acts {
-		if a.Do == Ask {
-			return true
+// plan asks for the quotes that the plan wants, each once, until it wants no more.
+func (k *Keeper) plan(ctx context.Context, info Lane, open []Open, v *View) ([]Act, error) {
+	v.Quotes = map[int]chain.Quote{}
+	for {
+		acts := Plan(info, open, *v, k.options.Rules)
+		known := len(v.Quotes)
+		for _, a := range acts {
+			if _, told := v.Quotes[a.Percent]; a.Do != Ask || told {
+				continue
+			}
+			quote, err := k.Market.Quote(ctx, a.Percent)
+			if err != nil {
+				return nil, fmt.Errorf("ask what a unit of gas costs: %w", err)
+			}
+			v.Quotes[a.Percent] = quote
+		}
+		if len(v.Quotes) == known {
+			return acts, nil
 		}
 	}
-	return false
 }
 
 func (k *Keeper) ask(ctx context.Context, hashes []string) (map[string]chain.Status, error) {

@@ -134,17 +134,18 @@ func (d *Desk) Show(ctx context.Context, id ID) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Lane: info, Transaction: t}
+	r, o := Report{Lane: info, Transaction: t}, d.memory(t)
 	if r.Events, err = d.Journal.Events(ctx, id.Key, id.Nonce); err != nil {
 		return r, err
 	}
-	v, err := d.view(ctx, info, t)
-	if err != nil {
-		r.explain(v, d.memory(t), d.Keeper.options)
-		r.Facts = append(r.Facts, "The chain could not be asked: "+problem.From(err).Detail+".")
-		return r, nil
+	if o.Policy, err = d.Keeper.options.Policy(ctx, t.Step); err != nil {
+		return r, err
 	}
-	r.explain(v, d.memory(t), d.Keeper.options)
+	v, err := d.view(ctx, info, o)
+	r.explain(v, o, d.Keeper.options)
+	if err != nil {
+		r.Facts = append(r.Facts, "The chain could not be asked: "+problem.From(err).Detail+".")
+	}
 	return r, nil
 }
 
@@ -157,7 +158,7 @@ func (d *Desk) memory(t Transaction) Open {
 }
 
 // view asks the chain about one transaction.
-func (d *Desk) view(ctx context.Context, info Lane, t Transaction) (v View, err error) {
+func (d *Desk) view(ctx context.Context, info Lane, t Open) (v View, err error) {
 	head, err := d.Keeper.Network.Head(ctx)
 	if err != nil {
 		return v, err
@@ -181,8 +182,8 @@ func (d *Desk) view(ctx context.Context, info Lane, t Transaction) (v View, err 
 		return v, err
 	}
 	if !t.Fate.Spent() {
-		if quote, err := d.Keeper.Market.Quote(ctx, 0); err == nil {
-			v.Quote = &quote
+		if quote, err := d.Keeper.Market.Quote(ctx, t.Policy.Percentile); err == nil {
+			v.Quotes = map[int]chain.Quote{t.Policy.Percentile: quote}
 		}
 	}
 	return v, nil

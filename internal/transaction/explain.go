@@ -68,7 +68,7 @@ func (r *Report) pending(o Open, v View) {
 		r.Sentence = fmt.Sprintf("It waits for the %d transactions of its lane that are before it.", o.Nonce-v.Nonce)
 		r.Remedy = first(r.Lane.Key, v.Nonce)
 	case r.cheap(o, v):
-		r.Sentence = fmt.Sprintf("It offers %s wei for a unit of gas, and the next block asks %s.", o.Newest().Tx.Fee, v.Quote.Least)
+		r.Sentence = fmt.Sprintf("It offers %s wei for a unit of gas, and the next block asks %s.", o.Newest().Tx.Fee, v.Quotes[o.Policy.Percentile].Least)
 		r.Remedy = r.bump(o)
 	case o.Offered.At.IsZero() && o.Fate.Sent.IsZero():
 		r.Sentence = "It is signed and is not known to be with a node; the keeper sends it at the next head."
@@ -82,7 +82,7 @@ func (r *Report) id() string { return ID{r.Lane.Key, r.Transaction.Nonce}.String
 
 // cheap says whether the next block would not take it.
 func (r *Report) cheap(o Open, v View) bool {
-	return v.Quote != nil && v.Quote.Least != nil && o.Newest().Tx.Fee != nil && o.Newest().Tx.Fee.Cmp(v.Quote.Least) < 0
+	return quote{v.Quotes[o.Policy.Percentile]}.below(o.Newest())
 }
 
 // bump says what happens by itself, and what can be done at once.

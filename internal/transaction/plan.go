@@ -40,7 +40,7 @@ type View struct {
 	Found     map[string]chain.Status // by hash: what was asked for at this look
 	Confirmed uint64                  // the newest block whose transactions count as confirmed
 	Final     uint64                  // the newest block that nobody expects to be reorganised
-	Quote     *chain.Quote            // what the chain asks at present; nil when it was not asked for
+	Quotes    map[int]chain.Quote     // what the chain asks at present, by percentile: what was asked for
 }
 
 // Rules are what Plan goes by besides what it is given of the lane.
@@ -72,6 +72,7 @@ type Act struct {
 	Attempt int         // Sign, Send: its number
 	Kind    Kind        // Replace
 	Price   chain.Price // Replace
+	Percent int         // Ask: the percentile of the transaction's fee policy
 	Fate    Fate        // Record
 	Event   string      // Record, Send, Halt: what to put into the lane's events; "" for none
 	Why     string      // for operators
@@ -239,7 +240,7 @@ func (p *planner) offered(t *Open, newest Attempt) {
 		p.replace(t, newest, NoOp, fmt.Sprintf("it was not mined within %s", t.Policy.Deadline))
 	case waited && t.Refusal == "" && (known || t.Cheap):
 		p.replace(t, newest, again(newest), fmt.Sprintf("it was the next of its lane and was not mined for %d blocks", p.view.Now.Head-t.Waiting.Head))
-	case p.stuck && t.Refusal == "" && p.cheap(newest):
+	case p.stuck && t.Refusal == "" && p.cheap(t, newest):
 		p.replace(t, newest, again(newest), "it offers less than the next block asks")
 	case asked && !known:
 		p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number, Event: EventResent, Why: "the node did not have it; its stored bytes are sent again"})
@@ -287,30 +288,44 @@ func (p *planner) hopeless(t *Open, newest Attempt) bool {
 	if t.Policy.Patience == 0 || t.Waiting.At.IsZero() || p.view.Now.Head <= t.Waiting.Head || t.Refusal != "" {
 		return false
 	}
-	if p.view.Quote == nil {
-		p.act(Act{Do: Ask})
-	}
-	return p.cheap(newest)
+	return p.cheap(t, newest)
 }
 
-// cheap says whether the next block would not take the attempt.
-func (p *planner) cheap(a Attempt) bool {
-	q := p.view.Quote
-	return q != nil && q.Least != nil && a.Tx.Fee != nil && a.Tx.Fee.Cmp(q.Least) < 0
+// cheap says whether the next block would not take the attempt. It asks for a quote to know.
+func (p *planner) cheap(t *Open, a Attempt) bool {
+	q, told := p.quote(t)
+	return told && q.below(a)
 }
+
+// below says whether the attempt offers less than the next block asks.
+func (q quote) below(a Attempt) bool {
+	return q.Least != nil && a.Tx.Fee != nil && a.Tx.Fee.Cmp(q.Least) < 0
+}
+
+// quote is what the chain asks of the transaction's kind. It asks for it where the look does not have it.
+func (p *planner) quote(t *Open) (quote, bool) {
+	q, told := p.view.Quotes[t.Policy.Percentile]
+	if !told {
+		p.act(Act{Do: Ask, Nonce: t.Nonce, Percent: t.Policy.Percentile})
+	}
+	return quote{q}, told
+}
+
+// quote is a chain's, for transactions of one fee policy.
+type quote struct{ chain.Quote }
 
 // replace decides about one more attempt, unless its policy forbids to pay more: that is recorded once, and what there is goes
 // on being offered to a node that does not have it, as the chain can become cheaper.
 func (p *planner) replace(t *Open, newest Attempt, kind Kind, why string) {
-	if p.view.Quote == nil {
-		p.act(Act{Do: Ask})
+	q, told := p.quote(t)
+	if !told {
 		return
 	}
 	gas, policy := newest.Tx.Gas, t.Policy
 	if kind == NoOp { // what it costs to free the lane is no part of the transaction's budget
 		gas, policy.Budget = noOpGas, nil
 	}
-	price, err := policy.Raise(newest.Tx.Price(), *p.view.Quote, gas)
+	price, err := policy.Raise(newest.Tx.Price(), q.Quote, gas)
 	if err != nil {
 		if !t.Capped {
 			p.act(Act{Do: Record, Nonce: t.Nonce, Fate: t.Fate, Event: EventUnpayable, Why: why + "; but " + err.Error()})

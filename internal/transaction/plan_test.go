@@ -181,7 +181,7 @@ func (w *world) look() {
 	}
 	w.suspicion = false
 	transaction.Notice(w.open, v)
-	v.Quote = &chain.Quote{Price: chain.Price{Fee: big.NewInt(2 * w.base), Tip: big.NewInt(1)}, Least: big.NewInt(w.base)}
+	v.Quotes = map[int]chain.Quote{0: chain.Quote{Price: chain.Price{Fee: big.NewInt(2 * w.base), Tip: big.NewInt(1)}, Least: big.NewInt(w.base)}}
 	for _, a := range transaction.Plan(w.lane, w.open, v, rules) {
 		w.carryOut(a, v)
 	}
@@ -352,7 +352,7 @@ func TestI12WhatTheNextBlockWillNotTakeIsNotWaitedFor(t *testing.T) {
 			if acts := transaction.Plan(lane, []transaction.Open{o}, v, rules); slices.ContainsFunc(acts, func(a transaction.Act) bool { return a.Do == transaction.Ask }) != (c.head > 10 && c.patience > 0) {
 				t.Errorf("without a quote: %+v", acts)
 			}
-			v.Quote = &chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}
+			v.Quotes = map[int]chain.Quote{0: chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}}
 			var dos []transaction.Do
 			for _, a := range transaction.Plan(lane, []transaction.Open{o}, v, rules) {
 				dos = append(dos, a.Do)
@@ -382,7 +382,7 @@ func sinceBlock10(fee int64, policy chain.FeePolicy, head uint64, state chain.St
 // cheaper, so it is sent again at every look; that it may not be raised is told once.
 func TestI12WhatMayNotBeRaisedIsStillSent(t *testing.T) {
 	o, v, lane := sinceBlock10(99, chain.FeePolicy{Patience: 5, Ceiling: big.NewInt(99)}, 11, chain.Unknown)
-	v.Quote = &chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}
+	v.Quotes = map[int]chain.Quote{0: chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}}
 	for _, want := range [][]transaction.Do{{transaction.Record, transaction.Send}, {transaction.Send}} {
 		var dos []transaction.Do
 		for _, a := range transaction.Plan(lane, []transaction.Open{o}, v, rules) {
@@ -426,5 +426,37 @@ func TestWhatTheWindowHeldBackIsSentWhenItOpens(t *testing.T) {
 	acts := transaction.Plan(lane, []transaction.Open{open(3, false), open(4, true), open(8, true)}, transaction.View{Now: now, Nonce: 3}, rules)
 	if len(acts) != 1 || acts[0].Do != transaction.Send || acts[0].Nonce != 4 {
 		t.Errorf("planned %+v; want nonce 4 to be sent: 3 has its workflow, 8 is beyond the window", acts)
+	}
+}
+
+// TestARaiseIsPricedByItsOwnPolicy: what has to be mined soon is raised to what the dearer transactions pay, also behind one that
+// may take its time; each percentile is asked for once it is wanted.
+func TestARaiseIsPricedByItsOwnPolicy(t *testing.T) {
+	first, v, lane := sinceBlock10(99, chain.FeePolicy{Patience: 5, Percentile: 20}, 11, chain.Pending)
+	second := first
+	second.Nonce, second.Waiting, second.Policy.Percentile = 4, transaction.Moment{}, 90
+	lane.Next = 5
+	quotes := map[int]chain.Quote{
+		0:  {Price: chain.Price{Fee: big.NewInt(1000), Tip: big.NewInt(1)}, Least: big.NewInt(500)},
+		20: {Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(2)}, Least: big.NewInt(100)},
+		90: {Price: chain.Price{Fee: big.NewInt(900), Tip: big.NewInt(9)}, Least: big.NewInt(800)},
+	}
+	v.Quotes = map[int]chain.Quote{}
+	for _, percentile := range []int{20, 90} {
+		asked := 0
+		for _, a := range transaction.Plan(lane, []transaction.Open{first, second}, v, rules) {
+			if a.Do == transaction.Ask {
+				asked = a.Percent
+			}
+		}
+		if asked != percentile {
+			t.Fatalf("with the quotes %v it asks for %d, not %d", v.Quotes, asked, percentile)
+		}
+		v.Quotes[percentile] = quotes[percentile]
+	}
+	for _, a := range transaction.Plan(lane, []transaction.Open{first, second}, v, rules) {
+		if want := map[uint64]int64{3: 200, 4: 900}[a.Nonce]; a.Do != transaction.Replace || a.Price.Fee.Int64() != want {
+			t.Errorf("planned is %+v; a raise to %d was wanted", a, want)
+		}
 	}
 }
