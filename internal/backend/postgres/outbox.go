@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/avalhq/aval/internal/bus"
 	"github.com/avalhq/aval/internal/event"
 )
 
@@ -27,8 +28,9 @@ const (
 	readSQL      = `SELECT e.id, e.version, e.state, e.status, e.reason, e.archived, o.accepted, e.updated, o.attributes, e.seq
 		FROM (SELECT * FROM outbox WHERE seq > $1 AND seq < ` + settledBelow + ` ORDER BY seq LIMIT $2) e JOIN originals o ON o.id = e.id ORDER BY e.seq`
 	boundsSQL = "SELECT t.seq + 1, greatest(t.seq, (SELECT max(seq) FROM outbox WHERE seq < " + settledBelow + ")) FROM outbox_trimmed t"
-	trimSQL   = `WITH gone AS (DELETE FROM outbox WHERE seq <= $1)
-		UPDATE outbox_trimmed t SET seq = greatest(t.seq, least($1, (SELECT coalesce(max(seq), t.seq) FROM outbox)))`
+	trimSQL   = `WITH upto AS (SELECT least($1::bigint, (SELECT c.seq FROM relay_cursors c WHERE c.source = $2)) AS seq),
+		gone AS (DELETE FROM outbox USING upto WHERE outbox.seq <= upto.seq)
+		UPDATE outbox_trimmed t SET seq = greatest(t.seq, least(upto.seq, (SELECT coalesce(max(seq), t.seq) FROM outbox))) FROM upto`
 )
 
 // Read gives the events after seq; it waits for a commit when there are none.
@@ -53,10 +55,10 @@ func events(list []numbered) []event.Event {
 	return read
 }
 
-// Trim forgets the events at or below seq.
+// Trim forgets the events at or below seq, as far as they have been relayed where they are to be.
 func (o *Outbox) Trim(ctx context.Context, seq int64) error {
 	return o.db.update(ctx, "outbox.trim", func() error {
-		_, err := o.db.lazy.Exec(ctx, trimSQL, seq)
+		_, err := o.db.lazy.Exec(ctx, trimSQL, seq, bus.Events)
 		return err
 	})
 }

@@ -27,6 +27,8 @@ import (
 	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/reference/referencetest"
+	"github.com/avalhq/aval/internal/relay"
+	"github.com/avalhq/aval/internal/relay/relaytest"
 	"github.com/avalhq/aval/internal/transaction/transactiontest"
 	"github.com/avalhq/aval/internal/wallet/wallettest"
 )
@@ -134,6 +136,13 @@ func TestRequests(t *testing.T) {
 			db := s.open(t)
 			return postgres.NewKeys(db), postgres.NewDecisions(db), postgres.NewRequests(db)
 		}}
+	})
+}
+
+func TestCursors(t *testing.T) {
+	relaytest.Run(t, func(t testing.TB) relaytest.Harness {
+		s := newStorage(t)
+		return relaytest.Harness{Faults: s.faults, Open: func(t testing.TB) relay.Cursors { return postgres.NewCursors(s.open(t)) }}
 	})
 }
 
