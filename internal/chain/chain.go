@@ -37,6 +37,13 @@ type Signed struct {
 	Raw  []byte
 }
 
+// Decoded is what signed bytes say.
+type Decoded struct {
+	Tx    Unsigned // From is recovered from the signature
+	Nonce uint64
+	Hash  string
+}
+
 // State is where a sent transaction stands.
 type State string
 
@@ -101,6 +108,8 @@ type Codec interface {
 	Digest(tx Unsigned, nonce uint64) ([]byte, error)
 	// Assemble puts the signature (r, s, recovery id: 65 bytes) in and checks that it recovers to tx.From.
 	Assemble(tx Unsigned, nonce uint64, signature []byte) (Signed, error)
+	// Decode reads signed bytes and recovers their sender. What Aval would not have made is refused (A3, A9, A10).
+	Decode(raw []byte) (Decoded, error)
 	// TransferToken is the call data of an ERC-20 transfer.
 	TransferToken(to string, amount *big.Int) ([]byte, error)
 }

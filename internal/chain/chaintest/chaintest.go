@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		"nonces and heads follow the chain":                      follows,
 		"a high s is refused (A3)":                               highS,
 		"a transaction for another chain is refused (A9)":        otherChain,
+		"signed bytes say what was signed, and by whom":          decodes,
 		"a cancelled context ends a call":                        cancelled,
 	}
 	for name, test := range tests {
@@ -243,6 +244,19 @@ func foreignSignature(t *testing.T, s Subject) {
 	wants(t, err, "signature-invalid")
 	_, err = s.Codec.Assemble(tx, 1, signature(t, from, s.digest(t, tx, 0)))
 	wants(t, err, "signature-invalid")
+}
+
+func decodes(t *testing.T, s Subject) {
+	from, to := s.Account(t, coin), s.Account(t, 0)
+	tx := s.build(t, []chain.Call{{From: from.Address(), To: to.Address(), Value: big.NewInt(5), Data: []byte{1, 2}}})[0]
+	signed := s.sign(t, from, tx, 9)
+	got, err := s.Codec.Decode(signed.Raw)
+	wants(t, err, "")
+	if got.Nonce != 9 || got.Hash != signed.Hash || !got.Tx.SameIntent(tx) || got.Tx.Gas != tx.Gas || got.Tx.Fee.Cmp(tx.Fee) != 0 || got.Tx.Legacy != tx.Legacy {
+		t.Errorf("the bytes of %+v with nonce 9 read %+v", tx, got)
+	}
+	_, err = s.Codec.Decode(signed.Raw[:len(signed.Raw)-1])
+	wants(t, err, "transaction-invalid")
 }
 
 func highS(t *testing.T, s Subject) {

@@ -116,33 +116,26 @@ func transactionInvalid(format string, args ...any) error {
 	return problem.New(problem.Unprocessable, "transaction-invalid", "the transaction "+format, args...)
 }
 
-// Decoded is what signed bytes say.
-type Decoded struct {
-	Tx    chain.Unsigned // From is recovered from the signature
-	Nonce uint64
-	Hash  string
-}
-
 // Decode reads signed bytes. Whatever Aval would not have made is refused: no or another chain id (A9, A10), an authorisation
 // list (A10), blobs, an access list, a contract creation, a high s (A3).
-func (c *Codec) Decode(raw []byte) (Decoded, error) {
+func (c *Codec) Decode(raw []byte) (chain.Decoded, error) {
 	var tx types.Transaction
 	if err := tx.UnmarshalBinary(raw); err != nil {
-		return Decoded{}, transactionInvalid("cannot be decoded: %w", err)
+		return chain.Decoded{}, transactionInvalid("cannot be decoded: %w", err)
 	}
 	if err := c.ours(&tx); err != nil {
-		return Decoded{}, err
+		return chain.Decoded{}, err
 	}
 	from, err := types.Sender(c.signer, &tx)
 	if err != nil {
-		return Decoded{}, signatureInvalid("recovers to no address: %w", err)
+		return chain.Decoded{}, signatureInvalid("recovers to no address: %w", err)
 	}
 	price := chain.Price{Fee: tx.GasFeeCap(), Tip: tx.GasTipCap()}
 	if tx.Type() == types.LegacyTxType {
 		price = chain.Price{Fee: tx.GasPrice(), Legacy: true}
 	}
 	inner := chain.Unsigned{Chain: c.ID(), From: from.Hex(), To: tx.To().Hex(), Value: tx.Value(), Data: tx.Data(), Gas: tx.Gas()}
-	return Decoded{Tx: inner.Priced(price), Nonce: tx.Nonce(), Hash: tx.Hash().Hex()}, nil
+	return chain.Decoded{Tx: inner.Priced(price), Nonce: tx.Nonce(), Hash: tx.Hash().Hex()}, nil
 }
 
 // ours refuses what Aval does not make.
