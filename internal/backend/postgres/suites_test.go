@@ -21,6 +21,7 @@ import (
 	"github.com/avalhq/aval/internal/custody/key/keytest"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/custody/signer/signertest"
+	"github.com/avalhq/aval/internal/custody/verify/verifytest"
 	"github.com/avalhq/aval/internal/event/eventtest"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
@@ -264,6 +265,16 @@ func TestTrust(t *testing.T) {
 		return keytest.TrustHarness{Faults: s.faults, Open: func(t testing.TB) (key.Registry, key.Trust) {
 			keys := postgres.NewKeys(s.open(t))
 			return keys, keys
+		}}
+	})
+}
+
+func TestVerdicts(t *testing.T) {
+	verifytest.Run(t, func(t testing.TB) verifytest.Harness {
+		s := newStorage(t)
+		return verifytest.Harness{Faults: s.faults, Open: func(t testing.TB) verifytest.Ports {
+			db := s.open(t)
+			return verifytest.Ports{Verdicts: postgres.NewVerdicts(db), Keys: postgres.NewKeys(db), Decisions: postgres.NewDecisions(db), Store: postgres.NewTransactions(db)}
 		}}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -126,7 +127,7 @@ func (v *Verifier) parallel(n int, run func(i int)) {
 func (v *Verifier) decided(ctx context.Context, verdicts []Verdict) (map[Place]*transaction.Transaction, error) {
 	nonces := map[owner][]uint64{}
 	for _, one := range verdicts {
-		if one.Word == "" {
+		if one.Word == "" && one.Place.Nonce <= math.MaxInt64 { // nothing is decided beyond
 			o := owner{one.Place.Chain, one.Place.Address}
 			nonces[o] = append(nonces[o], one.Place.Nonce)
 		}
