@@ -19,7 +19,7 @@ const (
 	verdictColumns = "hash, word, chain, address, nonce, key, message, state, attempt, why, source, at"
 	recordVerdicts = `INSERT INTO verdicts (` + verdictColumns + `)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[])
-		ON CONFLICT (hash) DO NOTHING RETURNING hash`
+		ORDER BY 1 ON CONFLICT (hash) DO NOTHING RETURNING hash` // sorted, so that verifiers which find the same wait for each other in one order
 )
 
 // Record keeps verdicts in one statement.

@@ -176,7 +176,7 @@ func together(t *testing.T, h Harness) {
 			if w%2 == 1 {
 				slices.Reverse(mine)
 			}
-			for len(mine) > 0 { // each in its own order: a deadlock that the backend undoes may be tried again
+			for len(mine) > 0 { // half of them in the opposite order
 				fresh, err := p.Verdicts.Record(t.Context(), mine[:10])
 				if err != nil {
 					t.Error(err)
