@@ -98,7 +98,7 @@ func shards(topics []string) (all []shard) {
 
 // Join makes a member. Its first partitions it gets when it polls.
 func (b *Bus) Join(ctx context.Context, group string, topics ...string) (bus.Member, error) {
-	m := &member{db: b.db, group: group, topics: topics, held: map[shard]*reading{}}
+	m := &member{db: b.db, group: group, topics: topics, held: map[shard]*reading{}, skip: map[int64]bool{}}
 	if group == "" {
 		return m, m.fromNow(ctx)
 	}

@@ -23,8 +23,9 @@ type member struct {
 	mu     sync.Mutex
 	id     int64
 	held   map[shard]*reading
-	tended time.Time // when it last looked at the group
-	turn   int       // with which partition the next read begins, so that none waits for ever
+	tended time.Time      // when it last looked at the group
+	skip   map[int64]bool // without a group: what was there when it began
+	turn   int            // with which partition the next read begins, so that none waits for ever
 	closed bool
 }
 
@@ -38,11 +39,26 @@ type reading struct {
 
 var errLeft = problem.New(problem.Conflict, "bus-member-closed", "the member of the group has been closed; join again")
 
-// fromNow begins before everything that is not yet seen to be committed.
+// earlierSQL finds what was published before now and lies above the oldest open transaction: beyond where a read may begin.
+const earlierSQL = `SELECT r.seq FROM unnest($1::text[], $2::bigint[]) AS w(topic, partition),
+	LATERAL (SELECT seq FROM bus_records r WHERE r.topic = w.topic AND r.partition = w.partition AND r.seq >= $3) r`
+
+// fromNow begins at the oldest open transaction, and leaves out what is there already.
 func (m *member) fromNow(ctx context.Context) error {
 	var below int64
-	if err := m.db.pool.QueryRow(ctx, "SELECT "+settledBelow).Scan(&below); err != nil {
+	if err := m.db.lazy.QueryRow(ctx, "SELECT "+settledBelow).Scan(&below); err != nil {
 		return m.db.describe(err)
+	}
+	var c columns
+	for _, p := range shards(m.topics) {
+		c.add(p.topic, int64(p.partition))
+	}
+	earlier, err := rows(ctx, m.db, m.db.lazy, pgx.RowTo[int64], earlierSQL, append(c, below)...)
+	if err != nil {
+		return err
+	}
+	for _, seq := range earlier {
+		m.skip[seq] = true
 	}
 	for _, p := range shards(m.topics) {
 		m.held[p] = &reading{given: below - 1}
@@ -95,6 +111,9 @@ func (m *member) poll(ctx context.Context, limit int) ([]bus.Record, error) {
 	for i := range records {
 		r := m.held[shard{records[i].Topic, records[i].Partition}]
 		r.given = max(r.given, records[i].Offset)
+	}
+	if len(m.skip) > 0 {
+		records = slices.DeleteFunc(records, func(r bus.Record) bool { return m.skip[r.Offset] })
 	}
 	return records, nil
 }
