@@ -66,7 +66,7 @@ chainfaults: nodes ## Kill, reorganise and empty real nodes under load, for some
 	go test -count=1 -tags nodes -timeout 0 -v ./test/chainfaults -args -kills=500 -transfers=20000 -reorgs=200 -drops=100
 
 .PHONY: services-up
-services-up: ## Start PostgreSQL and etcd on loopback for the cluster tests (installs or builds what is missing; data in .services)
+services-up: ## Start PostgreSQL, etcd and Kafka on loopback for the cluster tests (installs, builds or fetches what is missing; data in .services)
 	@deploy/services/services.sh up
 
 .PHONY: services-down

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Apache Kafka from its Maven artifacts (kafka/pom.xml beside this script), as a process of this checkout: broker and controller
+# in one (KRaft), own data, own ports, loopback only.
+#
+#   kafka.sh up|down|wipe|kill|start     (SERVICES names the folder; see services.sh)
+#
+# up fetches the artifacts once, into ./bin of the checkout, starts the server, waits until it answers, and prints its address,
+# which is also in $SERVICES/kafka/url. It needs Java 17 or newer, and Maven to fetch; as root it installs both from Debian's
+# packages when they are missing. kill and start are for fault tests: SIGKILL, and again on the same data and port.
+set -euo pipefail
+home=${SERVICES:?set it to the folder for the servers, or call services.sh}/kafka
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+version=$(sed -n 's,^  <version>\(.*\)</version>,\1,p' "$here/kafka/pom.xml")
+jars=$(cd "$here/../.." && pwd)/bin/kafka-$version
+
+fail() {
+	echo "kafka: $*" >&2
+	exit 1
+}
+
+# need installs a Debian package for a command that is missing.
+need() {
+	command -v "$1" >/dev/null && return
+	[ "$(id -u)" = 0 ] || fail "$1 is not installed; run: sudo apt-get install $2"
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >&2 || fail "apt-get could not install the package $2"
+}
+
+# fetch copies the artifacts under another name first, so that an interrupted one leaves nothing that looks whole.
+fetch() {
+	need mvn maven
+	echo "kafka: fetching $version, once" >&2
+	rm -rf "$jars.new"
+	(cd "$here/kafka" && mvn -B -q dependency:copy-dependencies -DoutputDirectory="$jars.new") >&2 || fail "Maven could not fetch the artifacts"
+	mv "$jars.new" "$jars"
+}
+
+free_port() { # between two numbers
+	local port
+	for port in $(shuf -i "$1-$2" -n 50); do
+		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
+			echo "$port"
+			return
+		}
+	done
+	fail "found no free port between $1 and $2"
+}
+
+# running says whether the process that was started last is there and is this server.
+running() {
+	local pid
+	pid=$(cat "$home/pid" 2>/dev/null) && { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "kafka.Kafka $home/server.properties"
+}
+
+# ready asks the server which requests it knows (ApiVersions, version 0); it answers with the number of the question.
+ready() {
+	(
+		exec 3<>"/dev/tcp/127.0.0.1/$1"
+		printf '\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x07\xff\xff' >&3
+		[ "$(timeout 5 head -c 10 <&3 | tail -c 6 | od -An -tx1 | tr -d ' \n')" = 000000070000 ]
+	) 2>/dev/null
+}
+
+# Topics are made by aval cluster init and never by chance; what is small on this server is what one broker does not need large.
+# Members of groups may be given up after a second: tests kill them.
+configure() {
+	mkdir -p "$home"
+	local port controller id
+	port=$(free_port 19432 20431) controller=$(free_port 20432 21431)
+	cat >"$home/server.properties" <<-CONF
+		process.roles=broker,controller
+		node.id=1
+		listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+		advertised.listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+		listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+		controller.listener.names=CONTROLLER
+		controller.quorum.bootstrap.servers=127.0.0.1:$controller
+		log.dirs=$home/data
+		auto.create.topics.enable=false
+		group.initial.rebalance.delay.ms=0
+		group.min.session.timeout.ms=1000
+		offsets.topic.num.partitions=4
+		offsets.topic.replication.factor=1
+		transaction.state.log.num.partitions=4
+		transaction.state.log.replication.factor=1
+		transaction.state.log.min.isr=1
+		share.coordinator.state.topic.num.partitions=1
+		share.coordinator.state.topic.replication.factor=1
+		share.coordinator.state.topic.min.isr=1
+		log.cleaner.dedupe.buffer.size=16777216
+	CONF
+	until id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=') && [ "${id#-}" = "$id" ]; do :; done
+	java -Xmx128m -cp "$jars/*" -Dlog4j2.configurationFile="$here/kafka/log4j2.properties" kafka.tools.StorageTool format \
+		--standalone -t "$id" -c "$home/server.properties" >"$home/format.log" 2>&1 || {
+		tail -n 5 "$home/format.log" >&2
+		rm -f "$home/server.properties"
+		fail "its data folder could not be made"
+	}
+	echo "$port" >"$home/port"
+}
+
+start() {
+	[ -d "$jars" ] || fail "the artifacts are not there; run: make services-up"
+	[ -e "$home/port" ] || configure
+	local port pid tries=0
+	port=$(cat "$home/port")
+	setsid java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true -cp "$jars/*" \
+		-Dlog4j2.configurationFile="$here/kafka/log4j2.properties" kafka.Kafka "$home/server.properties" </dev/null >>"$home/server.log" 2>&1 &
+	pid=$!
+	echo "$pid" >"$home/pid"
+	until ready "$port"; do
+		tries=$((tries + 1))
+		if ! kill -0 "$pid" 2>/dev/null || [ $tries -gt 600 ]; then
+			tail -n 5 "$home/server.log" >&2 || true
+			fail "the server did not start; its log is $home/server.log"
+		fi
+		sleep 0.1
+	done
+	echo "127.0.0.1:$port" >"$home/url"
+}
+
+# stop ends the server with a signal and waits until it is gone.
+stop() {
+	running || return 0
+	local pid
+	pid=$(cat "$home/pid")
+	kill "-$1" "$pid"
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+}
+
+case ${1:-} in
+up)
+	need java default-jre-headless
+	[ -d "$jars" ] || fetch
+	running || start
+	echo "Kafka $version: $(cat "$home/url")"
+	;;
+start) running || start ;;
+kill) stop KILL ;;
+down) stop TERM ;;
+wipe)
+	stop TERM
+	rm -rf "$home"
+	;;
+*)
+	echo "usage: $(basename "$0") up|down|wipe|kill|start" >&2
+	exit 2
+	;;
+esac
