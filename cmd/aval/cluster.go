@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"time"
 
@@ -14,26 +15,35 @@ import (
 )
 
 // openDatabase serves every port from PostgreSQL. Any number of processes may do so at once.
-func openDatabase(ctx context.Context, c config.Database, faults *fault.Points) (s storage, err error) {
-	address, err := databaseURL(c)
+func openDatabase(ctx context.Context, c config.Config, faults *fault.Points) (s storage, err error) {
+	address, err := databaseURL(c.Database)
 	if err != nil {
 		return s, err
 	}
-	db, err := postgres.Open(ctx, address, postgres.Options{Name: embeddedProcess, Faults: faults, Pool: c.Connections})
+	db, err := postgres.Open(ctx, address, postgres.Options{Name: embeddedProcess, Faults: faults, Pool: c.Database.Connections})
 	if err != nil {
 		return s, err
 	}
+	s = databaseStorage(db)
+	if err := leaseElsewhere(ctx, c.Etcd, db, &s, faults); err != nil {
+		return s, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func databaseStorage(db *postgres.DB) storage {
 	return storage{
-		process: db.Process(), record: postgres.NewGuarantee(db), feeder: postgres.NewFeeder(db, time.Now), outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
+		process: db.Process(), holder: db.Process(), record: postgres.NewGuarantee(db), feeder: postgres.NewFeeder(db, time.Now), outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
 		calls: postgres.NewCalls(db), keys: postgres.NewKeys(db), decisions: postgres.NewDecisions(db), transactions: postgres.NewTransactions(db),
 		clients: postgres.NewClients(db), secrets: postgres.NewSecrets(db), wallets: postgres.NewWallets(db),
+		ready:     map[string]func(context.Context) error{},
 		elections: postgres.NewElections(db), keep: time.Minute, close: db.Close,
 		join: func(ctx context.Context, in installation) (installation, error) {
 			stored, err := db.Join(ctx, postgres.Installation{Contract: in.Contract[:], ChainID: int64(in.ChainID), Genesis: in.Genesis, Keystore: in.keystore})
 			in.Contract = common.BytesToAddress(stored.Contract)
 			return in, err
 		},
-	}, nil
+	}
 }
 
 // databaseURL is the configured URL with the password.

@@ -7,16 +7,19 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	etcdtrial "github.com/avalhq/aval/internal/backend/etcd/trial"
 	"github.com/avalhq/aval/internal/backend/postgres/trial"
 )
 
 // TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made
-// yet: AVAL_DATABASE_ADMIN, DBUSER and DBPASSWORD, and configurations that name it. "older" and "newer" change its level.
+// yet: AVAL_DATABASE_ADMIN, DBUSER and DBPASSWORD, and configurations that name it; ETCD and PREFIX are a registry of the script's
+// own. "older" and "newer" change the level of the database.
 func TestClusterScripts(t *testing.T) {
 	server := &trial.Server{Given: os.Getenv(trial.Variable)}
 	testscript.Run(t, testscript.Params{
@@ -26,13 +29,20 @@ func TestClusterScripts(t *testing.T) {
 			e.Setenv("AVAL_DATABASE_ADMIN", database.Admin)
 			e.Setenv("DBUSER", user.Name)
 			e.Setenv("DBPASSWORD", user.Password)
+			endpoint := etcdtrial.Endpoint(t, os.Getenv(etcdtrial.Variable))
+			e.Setenv("ETCD", endpoint)
+			e.Setenv("ETCDHOST", strings.TrimPrefix(endpoint, "http://"))
+			e.Setenv("PREFIX", etcdtrial.Prefix(t, endpoint))
 			u, err := url.Parse(database.URL)
 			if err != nil {
 				return err
 			}
 			u.User = url.User(user.Name)
-			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other"} {
+			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data"} {
 				text := "data: " + folder + "\ndatabase:\n  url: " + u.String() + "\n  password: env:DBPASSWORD\ncustody:\n  key_file: " + folder + ".kek\nchain:\n  dev:\n    port: 0\napi:\n  listen: 127.0.0.1:0\nauth:\n  dev_issuer: true\n"
+				if name == "etcd.yaml" {
+					text += "etcd:\n  endpoints: " + endpoint + "\n  prefix: " + e.Getenv("PREFIX") + "\n"
+				}
 				if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {
 					return err
 				}

@@ -252,10 +252,10 @@ func (p *platform) openCustody(ctx context.Context) error {
 	account := func(ctx context.Context, _, address string) (chain.Account, error) {
 		return p.network.Account(ctx, address)
 	}
-	p.signer = signer.New(p.storage.keys, p.storage.decisions, store, codec, account, signer.Options{Holder: p.storage.process + "/sign", Faults: p.options.faults, Log: p.log})
+	p.signer = signer.New(p.storage.keys, p.storage.decisions, store, codec, account, signer.Options{Holder: p.storage.holder + "/sign", Faults: p.options.faults, Log: p.log})
 	p.wallets = wallet.NewService(p.storage.wallets, p.signer, map[string]wallet.Chain{p.chainID: {Network: p.network, Codec: p.network.Codec()}}, time.Now)
 	p.keeper = p.newKeeper()
-	return p.signer.Recover(ctx, p.storage.process)
+	return p.signer.Recover(ctx, p.storage.holder)
 }
 
 func (p *platform) chains() step.Chains {
@@ -457,6 +457,9 @@ func (p *platform) health() *health.Checks {
 		_, err := p.network.Head(ctx)
 		return err
 	})
+	for name, check := range p.storage.ready {
+		checks.Ready(name, check)
+	}
 	checks.Note("control points", p.breakerNote)
 	if len(p.config.Chain.URL) > 1 {
 		for i, e := range p.network.Health() {

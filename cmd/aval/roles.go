@@ -63,7 +63,7 @@ func (p *platform) services(group *lifecycle.Group) {
 	group.Add("storage", p.storage.watch)
 	if p.seat != nil && p.has(roleWatcher) {
 		group.Add("seat", p.seat.Run)
-		group.Add("keys", func(ctx context.Context) error { return p.signer.Tend(ctx, p.storage.process, p.seat, 2*time.Second) })
+		group.Add("keys", func(ctx context.Context) error { return p.signer.Tend(ctx, p.storage.holder, p.seat, 2*time.Second) })
 	}
 	group.Add("hub", p.hub.Run)
 	if p.has(roleAPI) || p.has(roleWatcher) {

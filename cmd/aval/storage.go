@@ -25,7 +25,8 @@ import (
 
 // storage is what stands behind the ports to databases: SQLite files (here), or a PostgreSQL database (cluster.go).
 type storage struct {
-	process      string // names this process in leases and in the history
+	process      string // names this process in the history
+	holder       string // and as the holder of keys
 	record       record
 	feeder       feeder.Feeder
 	outbox       event.Outbox
@@ -37,6 +38,8 @@ type storage struct {
 	clients      clients.Store
 	secrets      auth.Secrets
 	wallets      wallet.Store
+
+	ready map[string]func(context.Context) error // what else has to answer, by name
 
 	elections leader.Elections // nil where no other process shares the storage
 
@@ -78,7 +81,7 @@ const embeddedProcess = "aval"
 // openStorage opens what the configuration says.
 func openStorage(ctx context.Context, c config.Config, faults *fault.Points) (storage, error) {
 	if c.Database.URL != "" {
-		return openDatabase(ctx, c.Database, faults)
+		return openDatabase(ctx, c, faults)
 	}
 	return openFiles(ctx, c.Data, faults)
 }
@@ -94,12 +97,18 @@ func openFiles(ctx context.Context, folder string, faults *fault.Points) (s stor
 		return s, errors.Join(err, db.Close())
 	}
 	return storage{
-		process: embeddedProcess, record: sqlite.NewGuarantee(db), feeder: sqlite.NewFeeder(db, time.Now), outbox: sqlite.NewOutbox(db), mirror: sqlite.NewReference(view),
+		process: embeddedProcess, holder: embeddedProcess, record: sqlite.NewGuarantee(db), feeder: sqlite.NewFeeder(db, time.Now), outbox: sqlite.NewOutbox(db), mirror: sqlite.NewReference(view),
 		calls: sqlite.NewCalls(db), keys: sqlite.NewKeys(db), decisions: sqlite.NewDecisions(db), transactions: sqlite.NewTransactions(db),
 		clients: sqlite.NewClients(db), secrets: sqlite.NewSecrets(db), wallets: sqlite.NewWallets(db),
 		watched: []<-chan error{db.Fatal(), view.Fatal()},
 		close:   func() error { return errors.Join(view.Close(), db.Close()) },
 	}, nil
+}
+
+// closing adds what is to be closed before all else.
+func (s *storage) closing(closer func() error) {
+	before := s.close
+	s.close = func() error { return errors.Join(closer(), before()) }
 }
 
 // watch ends with the first failure after which the storage takes nothing any more, or with ctx.

@@ -19,6 +19,12 @@ type Config struct {
 	// The PostgreSQL database to run on. Without one, everything is in SQLite files in the data folder.
 	Database Database `yaml:"database"`
 
+	// The etcd cluster that leases the signing keys, for several processes on one database. Without one the database does.
+	Etcd Etcd `yaml:"etcd"`
+
+	// The key-manager: a process of its own that leases the signing keys to the others, over gRPC.
+	KeyManager KeyManager `yaml:"key_manager"`
+
 	// The HTTP API.
 	API API `yaml:"api"`
 
@@ -270,6 +276,7 @@ func Default() Config {
 	return Config{
 		Data:     "aval-data",
 		Database: Database{Connections: 16},
+		Etcd:     Etcd{Prefix: "/aval/"},
 		API:      API{Listen: "127.0.0.1:8080", MaxBody: 64 << 10, MaxIDs: 1000, MaxStreams: 4096, MaxClientStreams: 32, Timeout: 30 * time.Second},
 		Auth:     Auth{Subject: "sub", Audience: "aval", DevIssuer: true},
 		Messages: Messages{IDExpiry: 24 * time.Hour},

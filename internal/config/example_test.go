@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"reflect"
 	"strings"
@@ -23,11 +24,15 @@ const heading = `# Configuration of Aval. Every field stands here with its defau
 
 // The example is rendered from the doc comments of the struct and the values of Default, so that neither can drift.
 func TestExampleIsTheStruct(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
+	comments := map[string]string{}
+	for _, name := range []string{"config.go", "cluster.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(comments, docs(file))
 	}
-	want := heading + render(t, docs(file), reflect.ValueOf(config.Default()), "")
+	want := heading + render(t, comments, reflect.ValueOf(config.Default()), "")
 	if *update {
 		if err := os.WriteFile("example.yaml", []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -35,7 +40,7 @@ func TestExampleIsTheStruct(t *testing.T) {
 		return
 	}
 	if config.Example() != want {
-		t.Error("example.yaml is not what config.go says; run go generate ./internal/config")
+		t.Error("example.yaml is not what the structs say; run go generate ./internal/config")
 	}
 }
 

@@ -58,6 +58,9 @@ func Open(ctx context.Context, options Options) (*Keys, error) {
 	if k.session, err = s.join(ctx); err == nil {
 		_, err = k.reload(ctx)
 	}
+	if err == nil {
+		err = k.restore(ctx)
+	}
 	if err != nil {
 		_ = s.client.Close()
 		return nil, err
@@ -91,7 +94,11 @@ func (k *Keys) Get(ctx context.Context, id string) (key.Key, error) {
 	if err != nil {
 		return key.Key{}, err
 	}
-	return found.key(), nil
+	known, err := k.decided(ctx, id)
+	if err != nil {
+		return key.Key{}, err
+	}
+	return found.decided(known[id]), nil
 }
 
 func (k *Keys) read(ctx context.Context, id string) (*row, error) {
@@ -119,9 +126,13 @@ func (k *Keys) List(ctx context.Context) ([]key.Key, error) {
 	if err != nil {
 		return nil, err
 	}
+	known, err := k.decided(ctx)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]key.Key, len(rows))
 	for i, r := range rows {
-		list[i] = r.key()
+		list[i] = r.decided(known[r.id])
 	}
 	return list, nil
 }
@@ -133,7 +144,7 @@ func (k *Keys) Add(ctx context.Context, added key.Key) error {
 	}
 	r := &row{id: added.ID, record: record{Chain: added.Chain, Address: added.Address, Pool: added.Pool, Status: key.Free}}
 	address := k.addresses + added.Chain + " " + added.Address
-	return k.update(ctx, "keys.add", func(ctx context.Context) error {
+	err := k.update(ctx, "keys.add", func(ctx context.Context) error {
 		text, err := r.record.encode()
 		if err != nil {
 			return err
@@ -150,6 +161,10 @@ func (k *Keys) Add(ctx context.Context, added key.Key) error {
 		k.show(r)
 		return nil
 	})
+	if err == nil {
+		err = k.note(ctx, r.id)
+	}
+	return err
 }
 
 // Release ends a lease. The copy in memory knows it, as a rule; whether it has ended is read from etcd.
@@ -207,6 +222,11 @@ func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, 
 		}
 		return nil
 	})
+	for _, found := range aside {
+		if err == nil {
+			err = k.note(ctx, found.ID)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -119,11 +119,12 @@ func (k *Keys) meet(ctx context.Context, r key.Request) (ahead outlook, err erro
 			aside, err = k.setAside(ctx, found, k.judge)
 			return err
 		})
+		if err == nil && aside != nil {
+			found = aside
+			err = k.note(ctx, found.id)
+		}
 		if err != nil {
 			return ahead, err
-		}
-		if aside != nil {
-			found = aside
 		}
 		ahead.add(found, k.judge(found).expires)
 	}

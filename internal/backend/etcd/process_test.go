@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/backend/etcd"
+	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/problem"
 )
@@ -26,6 +27,7 @@ const asProcess = "AVAL_TEST_ETCD_PROCESS"
 type place struct {
 	Endpoints []string
 	Prefix    string
+	Database  string // "" where nothing is decided
 }
 
 func TestMain(m *testing.M) {
@@ -36,11 +38,17 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := database.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "drop the template:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // lessee is the other process: it leases the key that each line names, and tells the fence, or releases its last lease for an
-// empty line, and tells the code of the refusal.
+// empty line, and tells the code of the refusal. For "decide" it decides one transaction under its last lease: it tells when it has
+// asked the registry, goes on at the next line, and tells the nonce.
 func lessee(where string, in io.Reader, out io.Writer) error {
 	var at place
 	if err := json.Unmarshal([]byte(where), &at); err != nil {
@@ -51,9 +59,24 @@ func lessee(where string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	lines := bufio.NewScanner(in)
+	asked := asking{k, func() {
+		_, _ = fmt.Fprintln(out, "asked") // who waits for it notices
+		lines.Scan()
+	}}
+	db, err := at.open(ctx)
+	if err != nil {
+		return err
+	}
 	var last key.Lease
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		if lines.Text() == "" {
+	for lines.Scan() {
+		if lines.Text() == "decide" {
+			if nonce, refused := decideUnder(ctx, postgres.NewDecisionsUnder(db, asked), last); refused == nil {
+				_, err = fmt.Fprintln(out, nonce)
+			} else {
+				_, err = fmt.Fprintln(out, codeOf(refused))
+			}
+		} else if lines.Text() == "" {
 			_, err = fmt.Fprintln(out, codeOf(k.Release(ctx, last)))
 		} else if last, err = k.Lease(ctx, key.Request{Holder: k.Process() + "/sign", Key: lines.Text(), TTL: time.Hour}); err == nil {
 			_, err = fmt.Fprintln(out, last.Fence)
@@ -65,6 +88,25 @@ func lessee(where string, in io.Reader, out io.Writer) error {
 		}
 	}
 	return k.Close()
+}
+
+func (at place) open(ctx context.Context) (*postgres.DB, error) {
+	if at.Database == "" {
+		return nil, nil
+	}
+	return postgres.Open(ctx, at.Database, postgres.Options{Name: "other"})
+}
+
+// asking is a registry that tells when it has answered.
+type asking struct {
+	*etcd.Keys
+	answered func()
+}
+
+func (a asking) Get(ctx context.Context, id string) (key.Key, error) {
+	k, err := a.Keys.Get(ctx, id)
+	a.answered()
+	return k, err
 }
 
 func codeOf(err error) string {
@@ -83,9 +125,11 @@ type other struct {
 }
 
 // start runs this test program as another process; its session lasts for two seconds.
-func (s *storage) start(t *testing.T) *other {
+func (s *storage) start(t *testing.T) *other { return s.startOn(t, "") }
+
+func (s *storage) startOn(t *testing.T, database string) *other {
 	t.Helper()
-	where, err := json.Marshal(place{s.options.Endpoints, s.options.Prefix})
+	where, err := json.Marshal(place{s.options.Endpoints, s.options.Prefix, database})
 	if err != nil {
 		t.Fatal(err)
 	}

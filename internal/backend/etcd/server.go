@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/problem"
 )
@@ -28,7 +29,11 @@ const (
 type Options struct {
 	Endpoints []string      // "http://127.0.0.1:2379"
 	TLS       *tls.Config   // for endpoints that begin with https
+	User      string        // "" for an etcd that knows no users
+	Password  string        // of the user
 	Prefix    string        // of everything in etcd; "" means "/aval/". One registry has one prefix
+	Owner     string        // whom the prefix belongs to for good, as soon as one was named; "" asks for nobody
+	Mirror    key.Mirror    // the table of decisions, where it is in another database; nil when nothing is decided with the keys
 	Name      string        // of this process, for operators; the instance's number is added to it
 	Session   time.Duration // how long the process may be silent before its keys are set aside; 0 means 5 s, at least 2 s
 	Faults    *fault.Points // for tests; nil in production
@@ -41,6 +46,7 @@ type server struct {
 	where   string // the endpoints, for messages
 
 	keys, addresses, instances, entries string // prefixes
+	owner                               string // the name of the key that holds Options.Owner
 }
 
 // connect checks that a server answers that is new enough.
@@ -52,18 +58,21 @@ func connect(ctx context.Context, options Options) (*server, error) {
 		options.Session = 5 * time.Second
 	}
 	p := options.Prefix
-	s := &server{options: options, where: strings.Join(options.Endpoints, ", "), keys: p + "keys/", addresses: p + "addresses/", instances: p + "instances/", entries: p + "entries/"}
+	s := &server{options: options, where: strings.Join(options.Endpoints, ", "), keys: p + "keys/", addresses: p + "addresses/", instances: p + "instances/", entries: p + "entries/", owner: p + "owner"}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: options.Endpoints, TLS: options.TLS, Logger: zap.NewNop(), // what goes wrong is told by the errors
+		Endpoints: options.Endpoints, TLS: options.TLS, Username: options.User, Password: options.Password, DialTimeout: patience, Logger: zap.NewNop(), // what goes wrong is told by the errors
 		DialKeepAliveTime: patience, DialKeepAliveTimeout: patience,
 	})
 	if err != nil {
 		return nil, problem.New(problem.Invalid, "etcd-endpoints-invalid", "the etcd endpoints %q cannot be used: %w; write http://host:port for each", s.where, err)
 	}
 	s.client = client
-	if err := s.check(ctx); err != nil {
+	if err = s.check(ctx); err == nil {
+		err = s.own(ctx)
+	}
+	if err != nil {
 		_ = client.Close()
-		return nil, err
+		return nil, s.atStart(ctx, err)
 	}
 	return s, nil
 }
@@ -78,6 +87,25 @@ func (s *server) check(ctx context.Context) error {
 		err = problem.New(problem.Invalid, "etcd-too-old", "etcd at %s is version %s, whose reads can be stale; install %s or newer", s.where, answer.Version, oldest[1:])
 	}
 	return err
+}
+
+// own marks the prefix as the owner's, and refuses it when it is somebody else's.
+func (s *server) own(ctx context.Context) error {
+	if s.options.Owner == "" {
+		return nil
+	}
+	var answer *clientv3.TxnResponse
+	err := s.call(ctx, func(ctx context.Context) (err error) {
+		answer, err = s.client.Txn(ctx).If(absent(s.owner)).Then(clientv3.OpPut(s.owner, s.options.Owner)).Else(clientv3.OpGet(s.owner)).Commit()
+		return err
+	})
+	if err != nil || answer.Succeeded {
+		return err
+	}
+	if found := answer.Responses[0].GetResponseRange().Kvs; len(found) > 0 && string(found[0].Value) != s.options.Owner {
+		return problem.New(problem.Invalid, "etcd-of-another-cluster", "what is below %s in etcd at %s belongs to another database; set etcd.prefix to one of this cluster's own", s.options.Prefix, s.where)
+	}
+	return nil
 }
 
 // Ping asks the cluster for a linearizable read, for readiness.

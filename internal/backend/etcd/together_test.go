@@ -4,8 +4,11 @@ package etcd_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -245,7 +248,17 @@ func TestLinearizable(t *testing.T) {
 // TestNoServer: what is missing is said in one sentence, with what to do.
 func TestNoServer(t *testing.T) {
 	_, err := etcd.Open(t.Context(), etcd.Options{Endpoints: []string{"http://127.0.0.1:1"}})
-	if problem.From(err).Code != "etcd-unreachable" || problem.KindOf(err) != problem.Unavailable || !strings.Contains(err.Error(), "start it") {
+	if problem.From(err).Code != "etcd-unreachable" || problem.KindOf(err) != problem.Invalid || !strings.Contains(err.Error(), "start it") {
 		t.Errorf("without a server: %v; want what is missing, and what to do", err)
+	}
+}
+
+// TestACertificateThatIsNotBelieved: a server that is there, whose authority this process does not know.
+func TestACertificateThatIsNotBelieved(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	_, err := etcd.Open(t.Context(), etcd.Options{Endpoints: []string{server.URL}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+	if problem.From(err).Code != "etcd-certificate-refused" || problem.KindOf(err) != problem.Invalid || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("with an unknown authority: %v", err)
 	}
 }

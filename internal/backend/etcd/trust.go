@@ -19,10 +19,14 @@ func (k *Keys) Reconcile(ctx context.Context, id string, chainNonce uint64) erro
 	if chainNonce > math.MaxInt64 {
 		return problem.New(key.ErrInvalid.Kind, key.ErrInvalid.Code, "no chain counts to %d; the node's answer for the key %s is wrong", chainNonce, id)
 	}
+	known, err := k.decided(ctx, id) // after the chain was asked: what it shows of ours was decided before
+	if err != nil {
+		return err
+	}
 	var refusal error
-	err := k.change(ctx, "keys.reconcile", id, func(r *record) (*key.Entry, error) {
+	err = k.change(ctx, "keys.reconcile", id, func(r *record) (*key.Entry, error) {
 		refusal = nil
-		r.Seen = max(r.Seen, chainNonce)
+		r.Nonce, r.Seen = max(r.Nonce, known[id].Nonce), max(r.Seen, chainNonce)
 		if reason := r.foreign(); reason != "" {
 			refusal = problem.New(key.ErrForeignUse.Kind, key.ErrForeignUse.Code, "the key %s stays quarantined: %s; find out which before it is used again", id, reason)
 			return r.distrust("aval", reason), nil
@@ -82,9 +86,10 @@ func (k *Keys) Acknowledge(ctx context.Context, id string, chainNonce uint64, by
 	})
 }
 
-// change reads a key and writes what change makes of it, with an entry when there is one, and again when another was faster.
+// change reads a key and writes what change makes of it, with an entry when there is one, and again when another was faster. Then
+// it is noted where decisions are made: before that nobody may rely on it.
 func (k *Keys) change(ctx context.Context, name, id string, change func(*record) (*key.Entry, error)) error {
-	return k.update(ctx, name, func(ctx context.Context) error {
+	err := k.update(ctx, name, func(ctx context.Context) error {
 		for {
 			old, err := k.read(ctx, id)
 			if err != nil {
@@ -112,6 +117,10 @@ func (k *Keys) change(ctx context.Context, name, id string, change func(*record)
 			}
 		}
 	})
+	if err == nil {
+		err = k.note(ctx, id)
+	}
+	return err
 }
 
 // Entries reads what was done about the trust in a key.

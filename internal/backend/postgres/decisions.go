@@ -15,10 +15,13 @@ import (
 
 // Decisions serves signer.Decisions. The key's row is locked while nonces are assigned, so that a decision and the key's next
 // nonce commit together, under the key's fence.
-type Decisions struct{ db *DB }
+type Decisions struct {
+	db       *DB
+	registry Leases // where keys are leased, when not in this database
+}
 
-// NewDecisions uses the system of record.
-func NewDecisions(db *DB) *Decisions { return &Decisions{db} }
+// NewDecisions uses the system of record, under the leases of Keys.
+func NewDecisions(db *DB) *Decisions { return &Decisions{db: db} }
 
 const (
 	decisionSQL = `SELECT d.message, d.state, k.id, k.chain, d.nonce, d.fence, d.tx, coalesce(s.hash, ''), s.raw
@@ -59,7 +62,15 @@ func (d *Decisions) Decide(ctx context.Context, lease key.Lease, steps []signer.
 	if err != nil {
 		return nil, err
 	}
-	err = d.db.transaction(ctx, "decisions.decide", func(tx pgx.Tx) error { return d.decide(ctx, tx, lease, drafts, bodies) })
+	fence := fenced
+	if d.registry != nil {
+		k, err := d.present(ctx, lease)
+		if err != nil {
+			return nil, err
+		}
+		fence = func(ctx context.Context, tx pgx.Tx, _ key.Lease) (int64, int64, error) { return raised(ctx, tx, k) }
+	}
+	err = d.db.transaction(ctx, "decisions.decide", func(tx pgx.Tx) error { return d.decide(ctx, tx, lease, fence, drafts, bodies) })
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +79,8 @@ func (d *Decisions) Decide(ctx context.Context, lease key.Lease, steps []signer.
 
 // decide fills in the nonces. Steps that are decided already, in the table or earlier in the batch, are replaced by what was
 // decided. Two keys' leases may decide one step at the same time: the later one finds it taken, and begins again.
-func (d *Decisions) decide(ctx context.Context, tx pgx.Tx, lease key.Lease, drafts []signer.Decision, bodies [][]byte) error {
-	seq, first, err := fenced(ctx, tx, lease)
+func (d *Decisions) decide(ctx context.Context, tx pgx.Tx, lease key.Lease, fence fencing, drafts []signer.Decision, bodies [][]byte) error {
+	seq, first, err := fence(ctx, tx, lease)
 	if err != nil {
 		return err
 	}
@@ -132,7 +143,10 @@ func insert(ctx context.Context, tx pgx.Tx, seq int64, c columns, next int64) (c
 	return true, part.Commit(ctx)
 }
 
-// fenced locks the key, checks that the lease is its present one (I8, A15) and gives its row and next nonce.
+// fencing locks a key, checks the fence of the lease (I8, A15) and gives the key's row and next nonce.
+type fencing func(ctx context.Context, tx pgx.Tx, l key.Lease) (seq, nonce int64, err error)
+
+// fenced is for the leases of Keys: the lease has to be the key's present one.
 func fenced(ctx context.Context, tx pgx.Tx, l key.Lease) (seq, nonce int64, err error) {
 	var known bool
 	err = tx.QueryRow(ctx, `SELECT seq, nonce, known FROM keys
@@ -140,11 +154,19 @@ func fenced(ctx context.Context, tx pgx.Tx, l key.Lease) (seq, nonce int64, err 
 		clean(l.Key.ID), clean(l.Key.Chain), clean(l.Key.Address), l.Fence, clean(l.Holder)).Scan(&seq, &nonce, &known)
 	switch {
 	case isNone(err):
-		return 0, 0, problem.New(key.ErrStale.Kind, key.ErrStale.Code, "the lease of %s on the key %s with the fence %d has ended; nothing was decided, take a new lease", l.Holder, l.Key.ID, l.Fence)
+		return 0, 0, stale(l.Holder, l.Key.ID, l.Fence)
 	case err == nil && !known:
-		return 0, 0, problem.New(signer.ErrUnreconciled.Kind, signer.ErrUnreconciled.Code, "the nonce of the key %s was never compared with the chain; reconcile it first", l.Key.ID)
+		return 0, 0, unreconciled(l.Key.ID)
 	}
 	return seq, nonce, err
+}
+
+func stale(holder, id string, fence uint64) error {
+	return problem.New(key.ErrStale.Kind, key.ErrStale.Code, "the lease of %s on the key %s with the fence %d has ended; nothing was decided, take a new lease", holder, id, fence)
+}
+
+func unreconciled(id string) error {
+	return problem.New(signer.ErrUnreconciled.Kind, signer.ErrUnreconciled.Code, "the nonce of the key %s was never compared with the chain; reconcile it first", id)
 }
 
 const storeSQL = `INSERT INTO signatures (decision, hash, raw)

@@ -5,6 +5,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"os"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/avalhq/aval/internal/auth/authtest"
 	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/backend/postgres/trial"
+	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/clients/clientstest"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/key/keytest"
@@ -276,5 +278,31 @@ func TestVerdicts(t *testing.T) {
 			db := s.open(t)
 			return verifytest.Ports{Verdicts: postgres.NewVerdicts(db), Keys: postgres.NewKeys(db), Decisions: postgres.NewDecisions(db), Store: postgres.NewTransactions(db)}
 		}}
+	})
+}
+
+// believed is a registry that knows of no lease that has ended.
+type believed struct{ leases map[string]key.Lease }
+
+func (b believed) Get(_ context.Context, id string) (key.Key, error) { return b.leases[id].Key, nil }
+
+func TestMirror(t *testing.T) {
+	keytest.RunMirror(t, func(t testing.TB) keytest.MirrorHarness {
+		s := newStorage(t)
+		var db *postgres.DB
+		return keytest.MirrorHarness{Faults: s.faults,
+			Open: func(t testing.TB) key.Mirror {
+				db = s.open(t)
+				return postgres.NewMirror(db)
+			},
+			Decide: func(t testing.TB, l key.Lease) (uint64, error) {
+				tx := chain.Unsigned{Chain: l.Key.Chain, From: l.Key.Address, To: "0xdead", Value: big.NewInt(1), Gas: 21000, Fee: big.NewInt(1), Tip: big.NewInt(1)}
+				decisions := postgres.NewDecisionsUnder(db, believed{map[string]key.Lease{l.Key.ID: l}})
+				decided, err := decisions.Decide(t.Context(), l, []signer.Step{{Message: message.NewID(), State: "Sign"}}, []chain.Unsigned{tx})
+				if err != nil {
+					return 0, err
+				}
+				return decided[0].Nonce, nil
+			}}
 	})
 }

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+
+	"github.com/avalhq/aval/internal/backend/etcd"
+	"github.com/avalhq/aval/internal/backend/postgres"
+	"github.com/avalhq/aval/internal/config"
+	"github.com/avalhq/aval/internal/fault"
+)
+
+// leaseElsewhere has the keys leased by etcd, when the configuration names one; what is decided with them stays in the database.
+func leaseElsewhere(ctx context.Context, c config.Etcd, db *postgres.DB, s *storage, faults *fault.Points) error {
+	if len(c.Endpoints) == 0 {
+		return db.Here(ctx)
+	}
+	options, err := etcdOptions(c)
+	if err != nil {
+		return err
+	}
+	if options.Owner, err = db.Elsewhere(ctx); err != nil {
+		return err
+	}
+	options.Mirror, options.Faults = postgres.NewMirror(db), faults
+	registry, err := etcd.Open(ctx, options)
+	if err != nil {
+		return err
+	}
+	s.keys, s.holder, s.decisions = registry, registry.Process(), postgres.NewDecisionsUnder(db, registry)
+	s.ready["key registry"] = registry.Ping
+	s.closing(registry.Close)
+	return nil
+}
+
+func etcdOptions(c config.Etcd) (o etcd.Options, err error) {
+	o = etcd.Options{Endpoints: c.Endpoints.Strings(), Prefix: c.Prefix, User: c.User, Name: embeddedProcess}
+	if kind, where := c.Source(); kind != "" {
+		if o.Password, err = readPassword(kind, where, "etcd.password"); err != nil {
+			return o, err
+		}
+	}
+	if o.TLS, err = certificates("etcd.tls", c.TLS); o.TLS == nil {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // without effect on endpoints without TLS
+	}
+	return o, err
+}
+
+// certificates reads the files that a section names; nil when it names none.
+func certificates(field string, c config.TLS) (*tls.Config, error) {
+	if c == (config.TLS{}) {
+		return nil, nil
+	}
+	read := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CA != "" {
+		raw, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, misused("certificate-unusable", "cannot read the authorities' certificates: %w; check %s.ca", err, field)
+		}
+		read.RootCAs = x509.NewCertPool()
+		if !read.RootCAs.AppendCertsFromPEM(raw) {
+			return nil, misused("certificate-unusable", "there is no certificate in %s; %s.ca names a file in PEM", c.CA, field)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, misused("certificate-unusable", "the certificate in %s and the key in %s cannot be used: %w; check %s.cert and %s.key", c.Cert, c.Key, err, field, field)
+		}
+		read.Certificates = []tls.Certificate{pair}
+	}
+	return read, nil
+}
