@@ -22,9 +22,6 @@ type Config struct {
 	// The etcd cluster that leases the signing keys, for several processes on one database. Without one the database does.
 	Etcd Etcd `yaml:"etcd"`
 
-	// The key-manager: a process of its own that leases the signing keys to the others, over gRPC.
-	KeyManager KeyManager `yaml:"key_manager"`
-
 	// The HTTP API.
 	API API `yaml:"api"`
 
