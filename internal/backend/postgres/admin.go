@@ -108,6 +108,7 @@ GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA aval TO %[1]s;
 REVOKE INSERT ON goose_db_version, compatibility FROM %[1]s;
 GRANT UPDATE ON messages, parts, due, calls, task_calls, fates, outbox_trimmed, instances, keys, clients, secrets, view_tallies, view_messages, view_position TO %[1]s;
 GRANT UPDATE (told) ON signing_refusals TO %[1]s;
+GRANT UPDATE (ending, ended, by) ON parked_records TO %[1]s;
 GRANT UPDATE, DELETE ON relay_cursors TO %[1]s;
 GRANT DELETE ON messages, parts, due, outbox, signing_open, instances, issued, signers, view_messages TO %[1]s;
 GRANT DELETE ON bus_records TO %[1]s;

@@ -114,3 +114,10 @@ func TestTheBusIsTrimmed(t *testing.T) {
 		}
 	}
 }
+
+func TestParked(t *testing.T) {
+	bustest.RunParked(t, func(t *testing.T) bustest.ParkedHarness {
+		s := newStorage(t)
+		return bustest.ParkedHarness{Faults: s.faults, Open: func(t *testing.T) bus.Parked { return postgres.NewParked(s.open(t)) }}
+	})
+}
