@@ -119,11 +119,11 @@ func amount(s string) (*big.Int, error) {
 	return n, nil
 }
 
-// byChain groups tasks by the chain of their messages.
-func byChain(tasks []Task) map[string][]int {
+// byChain groups some of the tasks by the chain of their messages.
+func byChain(tasks []Task, which []int) map[string][]int {
 	groups := map[string][]int{}
-	for i, t := range tasks {
-		groups[t.Record.Chain] = append(groups[t.Record.Chain], i)
+	for _, i := range which {
+		groups[tasks[i].Record.Chain] = append(groups[tasks[i].Record.Chain], i)
 	}
 	return groups
 }

@@ -32,7 +32,7 @@ type confirmer struct{ chains Chains }
 
 func (c confirmer) run(ctx context.Context, tasks []Task) []Outcome {
 	out := make([]Outcome, len(tasks))
-	for id, which := range byChain(tasks) {
+	for id, which := range byChain(tasks, indexes(len(tasks))) {
 		ch, err := c.chains.Get(id)
 		if err != nil {
 			failAll(out, which, err)

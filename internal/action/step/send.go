@@ -23,7 +23,7 @@ func Send(chains Chains) Action {
 
 func (c Chains) send(ctx context.Context, tasks []Task) []Outcome {
 	out := make([]Outcome, len(tasks))
-	for id, which := range byChain(tasks) {
+	for id, which := range byChain(tasks, indexes(len(tasks))) {
 		ch, err := c.Get(id)
 		if err != nil {
 			failAll(out, which, err)

@@ -2,23 +2,27 @@ package step
 
 import (
 	"context"
-	"sync"
+	"errors"
+	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
-	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/wallet"
 )
 
-// Signer decides and signs, once for each step.
+// Signer has transactions signed, once for each step: signer.Signer in this process, signer.Pipeline by others.
 type Signer interface {
 	Decisions
-	Sign(ctx context.Context, keyID string, requests []signer.Request) ([]signer.Decision, []error)
+	// Asked tells of steps that were asked for before and have no decision how that stands: signer.ErrUnanswered, or why not.
+	Asked(ctx context.Context, steps []signer.Step) (map[signer.Step]error, error)
+	// SignAll has each request signed by its key. signer.ErrUnanswered: not yet, ask again.
+	SignAll(ctx context.Context, requests []signer.Request) ([]signer.Decision, []error)
 }
 
 // Sign builds the transaction that an order asks for, has the policy decide once more on exactly what would be signed
 // (I23), and has it signed with the wallet's key: message-expired when the client's time for it is over. A step that was decided
-// before is completed whatever the time, and one that is signed already answers with what it signed (I13).
+// before is completed whatever the time, and one that is signed already answers with what it signed (I13). Where others sign, the
+// action is asked again until they have: whoever learns of it has it asked at once (controller.Nudge).
 //
 // Batches are large and few: a lease costs as many commits for one transaction as for a hundred, and batches wait for each other's keys.
 func Sign(gate *Gate, keys Signer, chains Chains) Action {
@@ -51,33 +55,56 @@ func (s signing) run(ctx context.Context, tasks []Task) []Outcome {
 		failAll(out, indexes(len(tasks)), err)
 		return out
 	}
-	byKey := map[string][]*draft{}
-	for id, which := range byChain(tasks) {
+	fresh, err := s.unasked(ctx, steps, decided, out)
+	if err != nil {
+		failAll(out, fresh, err)
+		return out
+	}
+	var drafts []*draft
+	for id, which := range byChain(tasks, fresh) {
 		ch, err := s.chains.Get(id)
 		if err != nil {
 			failAll(out, which, err)
 			continue
 		}
-		for _, d := range s.drafts(ctx, ch, tasks, which, decided, out) {
-			byKey[d.wallet.Key] = append(byKey[d.wallet.Key], d)
-		}
+		drafts = append(drafts, s.drafts(ctx, ch, tasks, which, decided, out)...)
 	}
-	var keys sync.WaitGroup
-	for id, drafts := range byKey {
-		keys.Go(func() {
-			defer func() { // here, for the controller sees panics of its own goroutine alone (I18)
-				if r := recover(); r != nil {
-					for _, d := range drafts {
-						out[d.index].Err = problem.New(problem.Internal, "action-panicked", "signing with the key %s failed unexpectedly: %v", id, r)
-					}
-				}
-			}()
-			s.sign(ctx, id, drafts, steps, out)
-		})
-	}
-	keys.Wait()
+	s.sign(ctx, drafts, tasks, steps, out)
 	return out
 }
+
+// unasked leaves out the tasks that wait for the answer to what they have asked before, or have got a refusal.
+func (s signing) unasked(ctx context.Context, steps []signer.Step, decided map[signer.Step]signer.Decision, out []Outcome) (fresh []int, err error) {
+	var open []signer.Step
+	for _, step := range steps {
+		if _, is := decided[step]; !is {
+			open = append(open, step)
+		}
+	}
+	var asked map[signer.Step]error
+	if len(open) > 0 {
+		asked, err = s.keys.Asked(ctx, open)
+	}
+	for i, step := range steps {
+		if answer, is := asked[step]; is {
+			out[i] = unsigned(answer)
+			continue
+		}
+		fresh = append(fresh, i)
+	}
+	return fresh, err
+}
+
+// unsigned is the outcome of a task that is not signed: it has failed, or is to be asked again.
+func unsigned(err error) Outcome {
+	if errors.Is(err, signer.ErrUnanswered) {
+		return Outcome{Later: unanswered, Note: "it is asked for, and no signing worker has answered yet"}
+	}
+	return Outcome{Err: err}
+}
+
+// unanswered is how long nobody looks again unless told to.
+const unanswered = 2 * time.Second
 
 // drafts makes the transactions of one chain's tasks; those that were decided before keep theirs.
 func (s signing) drafts(ctx context.Context, ch Chain, tasks []Task, which []int, decided map[signer.Step]signer.Decision, out []Outcome) []*draft {
@@ -140,15 +167,18 @@ func (s signing) build(ctx context.Context, ch Chain, tasks []Task, fresh []*dra
 	return ready
 }
 
-func (s signing) sign(ctx context.Context, keyID string, drafts []*draft, steps []signer.Step, out []Outcome) {
+func (s signing) sign(ctx context.Context, drafts []*draft, tasks []Task, steps []signer.Step, out []Outcome) {
+	if len(drafts) == 0 {
+		return
+	}
 	requests := make([]signer.Request, len(drafts))
 	for k, d := range drafts {
-		requests[k] = signer.Request{Step: steps[d.index], Tx: d.tx}
+		requests[k] = signer.Request{Step: steps[d.index], Tx: d.tx, Key: d.wallet.Key, Until: tasks[d.index].Record.Expires}
 	}
-	decisions, errs := s.keys.Sign(ctx, keyID, requests)
+	decisions, errs := s.keys.SignAll(ctx, requests)
 	for k, d := range drafts {
 		if errs[k] != nil {
-			out[d.index].Err = errs[k]
+			out[d.index] = unsigned(errs[k])
 			continue
 		}
 		signed := decisions[k]

@@ -2,6 +2,7 @@ package step_test
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"testing"
 	"time"
@@ -29,6 +30,11 @@ type office struct {
 	built  []chain.Call
 	change func(tx *chain.Unsigned) // what a node in between makes of a transaction
 	signed []signer.Request
+	asked  map[signer.Step]error // how steps stand that were asked for before
+}
+
+func (o *office) Asked(context.Context, []signer.Step) (map[signer.Step]error, error) {
+	return o.asked, nil
 }
 
 func (o *office) Build(_ context.Context, calls []chain.Call) ([]chain.Unsigned, []error) {
@@ -43,7 +49,7 @@ func (o *office) Build(_ context.Context, calls []chain.Call) ([]chain.Unsigned,
 	return txs, make([]error, len(calls))
 }
 
-func (o *office) Sign(_ context.Context, _ string, requests []signer.Request) ([]signer.Decision, []error) {
+func (o *office) SignAll(_ context.Context, requests []signer.Request) ([]signer.Decision, []error) {
 	o.signed = append(o.signed, requests...)
 	decisions := make([]signer.Decision, len(requests))
 	for i, r := range requests {
@@ -116,5 +122,23 @@ func TestA12WhatWouldBeSignedIsWhatWasAskedFor(t *testing.T) {
 		if out := o.sign(t, time.Now(), chain.FeePolicies{}, o.order(time.Now().Add(time.Hour))); code(out[0].Err) != "policy-denied" || len(o.signed) > 0 {
 			t.Errorf("another %s: %+v, signed %d", name, out[0], len(o.signed))
 		}
+	}
+}
+
+// TestWhatWasAskedForWaits: while a signing worker has not answered nothing is built and asked for again; a refusal reaches the
+// message. What nobody has asked for yet is not held up by either.
+func TestWhatWasAskedForWaits(t *testing.T) {
+	o := &office{decisions: decisions{&ledger{}}}
+	tasks := []step.Task{o.order(time.Now().Add(time.Hour)), o.order(time.Now().Add(time.Hour)), o.order(time.Now().Add(time.Hour))}
+	o.asked = map[signer.Step]error{
+		{Message: tasks[0].Record.ID, State: "Sign"}: signer.ErrUnanswered,
+		{Message: tasks[1].Record.ID, State: "Sign"}: signer.ErrMismatch,
+	}
+	out := o.sign(t, time.Now(), chain.FeePolicies{}, tasks...)
+	if out[0].Err != nil || out[0].Later != 2*time.Second || !errors.Is(out[1].Err, signer.ErrMismatch) || out[2].Err != nil || out[2].Output == nil {
+		t.Errorf("the outcomes are %+v", out)
+	}
+	if len(o.built) != 1 || len(o.signed) != 1 || o.signed[0].Step.Message != tasks[2].Record.ID || o.signed[0].Until.IsZero() {
+		t.Errorf("built %v, asked for %v; want the third alone, with its time", o.built, o.signed)
 	}
 }

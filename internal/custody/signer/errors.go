@@ -12,4 +12,8 @@ var (
 	ErrMismatch = problem.New(problem.Invalid, "transaction-unfit", "the transaction does not fit the key")
 	// ErrRefused: the request of the step to sign was refused, so nothing is decided for it until it asks again.
 	ErrRefused = problem.New(problem.Conflict, "signing-refused", "the request to sign was refused")
+	// ErrUnanswered: the request to sign is committed, and no signing worker has answered it yet.
+	ErrUnanswered = problem.New(problem.Unavailable, "signing-unanswered", "the request waits for a signing worker")
+	// ErrUnasked: a record of a topic names a step that nobody has asked to sign (A28).
+	ErrUnasked = problem.New(problem.Forbidden, "request-unknown", "nobody has asked to sign this")
 )

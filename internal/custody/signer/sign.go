@@ -35,6 +35,7 @@ type Accounts func(ctx context.Context, chain, address string) (chain.Account, e
 type Options struct {
 	Holder  string        // names process and worker in leases, "controller-1/sign"; "" means "signer"
 	TTL     time.Duration // of a lease; 0 means 30 s. A batch that takes longer is decided once and for all or not at all
+	Wait    time.Duration // for a key that is in use; 0 means for as long as the caller does
 	Workers int           // signatures at once; 0 means one a core
 	Faults  *fault.Points // nil in production; hit: signer.sign.before, signer.sign.after
 	Log     *slog.Logger  // nil logs nothing
@@ -78,11 +79,16 @@ func (s *Signer) Find(ctx context.Context, steps []Step) (map[Step]Decision, err
 // What was decided before keeps its key, transaction and bytes, whatever the request says. On an error the outcome may be
 // that the step is decided and even signed: the same request again finds out.
 func (s *Signer) Sign(ctx context.Context, keyID string, requests []Request) ([]Decision, []error) {
+	return s.sign(ctx, key.Request{Key: keyID}, requests)
+}
+
+// sign is Sign with the key that a lease for this gives.
+func (s *Signer) sign(ctx context.Context, with key.Request, requests []Request) ([]Decision, []error) {
 	j := newJob(requests)
 	s.recall(ctx, j)
 	s.rehearse(j)
 	if todo := j.open(); len(todo) > 0 {
-		s.leased(ctx, keyID, j, todo)
+		s.leased(ctx, with, j, todo)
 	} else {
 		s.complete(ctx, j)
 	}
@@ -146,6 +152,9 @@ func (s *Signer) rehearse(j *job) {
 	for _, i := range j.open() {
 		tx := j.requests[i].Tx
 		codec, err := s.codec(tx.Chain)
+		if tx.From == "" {
+			tx.From = tx.To // the lease gives the sender, which is no part of what is signed
+		}
 		if err == nil {
 			_, err = codec.Digest(tx, 0)
 		}
@@ -154,8 +163,8 @@ func (s *Signer) rehearse(j *job) {
 }
 
 // leased decides and signs under a lease.
-func (s *Signer) leased(ctx context.Context, keyID string, j *job, todo []int) {
-	lease, err := s.lease(ctx, keyID)
+func (s *Signer) leased(ctx context.Context, with key.Request, j *job, todo []int) {
+	lease, err := s.lease(ctx, with)
 	if err != nil {
 		j.fail(todo, err)
 		s.complete(ctx, j)
@@ -169,22 +178,32 @@ func (s *Signer) leased(ctx context.Context, keyID string, j *job, todo []int) {
 // lease takes the key. One that is quarantined (I10), or that this Signer uses for the first time, is compared with the chain
 // first: a data folder that was restored from an older copy has forgotten decisions, and would decide them anew with other
 // nonces (I5). Once is enough: a copy is not restored under a running process.
-func (s *Signer) lease(ctx context.Context, keyID string) (key.Lease, error) {
-	want := key.Request{Holder: s.options.Holder, Key: keyID, TTL: s.options.TTL}
-	lease, err := s.registry.Lease(ctx, want)
-	if errors.Is(err, key.ErrQuarantined) {
-		if err = s.reconcile(ctx, keyID); err == nil {
-			lease, err = s.registry.Lease(ctx, want)
+func (s *Signer) lease(ctx context.Context, with key.Request) (key.Lease, error) {
+	with.Holder, with.TTL = s.options.Holder, s.options.TTL
+	lease, err := s.grant(ctx, with)
+	if errors.Is(err, key.ErrQuarantined) && with.Key != "" {
+		if err = s.reconcile(ctx, with.Key); err == nil {
+			lease, err = s.grant(ctx, with)
 		}
 	}
-	if _, compared := s.compared.Load(keyID); err != nil || compared && lease.Key.Known {
+	if _, compared := s.compared.Load(lease.Key.ID); err != nil || compared && lease.Key.Known {
 		return lease, err
 	}
-	if err := s.reconcile(ctx, keyID); err != nil {
+	if err := s.reconcile(ctx, lease.Key.ID); err != nil {
 		s.release(ctx, lease)
 		return lease, err
 	}
 	return lease, nil
+}
+
+// grant waits for a lease.
+func (s *Signer) grant(ctx context.Context, want key.Request) (key.Lease, error) {
+	if s.options.Wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.options.Wait)
+		defer cancel()
+	}
+	return s.registry.Lease(ctx, want)
 }
 
 // reconcile compares a key's nonce with the chain's. A node that has more of its transactions waiting than were decided has
@@ -235,7 +254,7 @@ func (s *Signer) decide(ctx context.Context, lease key.Lease, j *job, todo []int
 	var fit []int
 	var txs []chain.Unsigned
 	for _, i := range todo {
-		tx, err := s.canonical(j.requests[i].Tx)
+		tx, err := s.canonical(j.requests[i].Tx, lease.Key)
 		if err == nil {
 			err = fits(tx, lease.Key)
 		}
@@ -265,8 +284,11 @@ func (s *Signer) decide(ctx context.Context, lease key.Lease, j *job, todo []int
 	}
 }
 
-// canonical writes the sender as the registry does.
-func (s *Signer) canonical(tx chain.Unsigned) (chain.Unsigned, error) {
+// canonical writes the sender as the registry does, who is the key's address where none is asked for.
+func (s *Signer) canonical(tx chain.Unsigned, with key.Key) (chain.Unsigned, error) {
+	if tx.From == "" {
+		tx.From = with.Address
+	}
 	codec, err := s.codec(tx.Chain)
 	if err != nil {
 		return tx, err
