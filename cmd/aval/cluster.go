@@ -35,9 +35,10 @@ func databaseStorage(db *postgres.DB) storage {
 	return storage{
 		process: db.Process(), holder: db.Process(), record: postgres.NewGuarantee(db), feeder: postgres.NewFeeder(db, time.Now), outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
 		calls: postgres.NewCalls(db), keys: postgres.NewKeys(db), decisions: postgres.NewDecisions(db), transactions: postgres.NewTransactions(db),
-		clients: postgres.NewClients(db), secrets: postgres.NewSecrets(db), wallets: postgres.NewWallets(db),
+		clients: postgres.NewClients(db), secrets: postgres.NewSecrets(db), wallets: postgres.NewWallets(db), sealed: postgres.NewSealed(db),
 		ready:     map[string]func(context.Context) error{},
 		elections: postgres.NewElections(db), keep: time.Minute, close: db.Close,
+		begun: func(ctx context.Context) (bool, error) { _, found, err := db.Installation(ctx); return found, err },
 		join: func(ctx context.Context, in installation) (installation, error) {
 			stored, err := db.Join(ctx, postgres.Installation{Contract: in.Contract[:], ChainID: int64(in.ChainID), Genesis: in.Genesis, Keystore: in.keystore})
 			in.Contract = common.BytesToAddress(stored.Contract)

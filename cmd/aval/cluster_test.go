@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,12 +16,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	etcdtrial "github.com/avalhq/aval/internal/backend/etcd/trial"
+	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/backend/postgres/trial"
+	"github.com/avalhq/aval/internal/custody/keystore/sealed"
 )
 
 // TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made
 // yet: AVAL_DATABASE_ADMIN, DBUSER and DBPASSWORD, and configurations that name it; ETCD and PREFIX are a registry of the script's
-// own. "older" and "newer" change the level of the database.
+// own. "older" and "newer" change the level of the database; "tofiles FOLDER" moves its sealed keys into a folder, where versions
+// before had them.
 func TestClusterScripts(t *testing.T) {
 	server := &trial.Server{Given: os.Getenv(trial.Variable)}
 	testscript.Run(t, testscript.Params{
@@ -50,7 +55,7 @@ func TestClusterScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
+			"exits": exits, "tofiles": toFiles,
 			"older": func(ts *testscript.TestScript, _ bool, _ []string) {
 				alter(ts, "DELETE FROM aval.goose_db_version WHERE version_id = (SELECT max(version_id) FROM aval.goose_db_version)")
 			},
@@ -59,6 +64,27 @@ func TestClusterScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// toFiles moves the sealed keys out of the database.
+func toFiles(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	admin, err := postgres.AdministerSealed(ctx, ts.Getenv("AVAL_DATABASE_ADMIN"))
+	ts.Check(err)
+	defer func() { ts.Check(admin.Close(ctx)) }()
+	files := sealed.NewFiles(ts.MkAbs(args[0]))
+	for _, folder := range []string{"keys", "secrets"} {
+		names, err := admin.List(ctx, folder)
+		ts.Check(err)
+		for _, name := range append(names, "store.json") {
+			content, err := admin.Get(ctx, name)
+			ts.Check(err)
+			if err := files.Add(ctx, name, content); !errors.Is(err, fs.ErrExist) {
+				ts.Check(err)
+			}
+		}
+	}
+	alter(ts, "DELETE FROM aval.sealed")
 }
 
 func alter(ts *testscript.TestScript, statements string) {

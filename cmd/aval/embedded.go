@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,7 +25,6 @@ import (
 	"github.com/avalhq/aval/internal/chain/evm/devchain"
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/config"
-	"github.com/avalhq/aval/internal/custody/keystore/sealed"
 	"github.com/avalhq/aval/internal/custody/policy"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/event"
@@ -62,35 +59,36 @@ type options struct {
 // platform is the whole of Aval in one process, all roles: on SQLite files or on a PostgreSQL database (see storage), with a
 // development chain unless the configuration names a node. The parts are built from the bottom up; closers run in the opposite order.
 type platform struct {
-	config   config.Config
-	options  options
-	log      *slog.Logger
-	metrics  *telemetry.Metrics
-	tracer   *telemetry.Tracer
-	install  installation
-	chainID  string // CAIP-2
-	dev      *devchain.Chain
-	network  *evm.Network
-	fees     chain.FeePolicies
-	storage  storage
-	seat     *leader.Seat // the process that has it does what is done once
-	points   []*controlpoint.Point
-	catalog  *message.Catalog
-	clients  *clients.Service
-	signer   *signer.Signer
-	tasks    *tasktoken.Maker
-	keeper   *transaction.Keeper
-	wallets  *wallet.Service
-	library  *workflow.Library
-	messages *guarantee.Service
-	control  *controller.Controller
-	hub      *event.Hub
-	queries  *reference.Service
-	follower *reference.Follower
-	issuer   *auth.Issuer // nil without the development issuer
-	server   *server.Server
-	listener net.Listener
-	closers  []func() error
+	config    config.Config
+	options   options
+	log       *slog.Logger
+	metrics   *telemetry.Metrics
+	tracer    *telemetry.Tracer
+	install   installation
+	chainID   string // CAIP-2
+	dev       *devchain.Chain
+	network   *evm.Network
+	fees      chain.FeePolicies
+	storage   storage
+	seat      *leader.Seat // the process that has it does what is done once
+	points    []*controlpoint.Point
+	catalog   *message.Catalog
+	clients   *clients.Service
+	signer    *signer.Signer
+	tasks     *tasktoken.Maker
+	keeper    *transaction.Keeper
+	wallets   *wallet.Service
+	library   *workflow.Library
+	messages  *guarantee.Service
+	control   *controller.Controller
+	hub       *event.Hub
+	queries   *reference.Service
+	follower  *reference.Follower
+	issuerKey auth.SigningKey
+	issuer    *auth.Issuer // nil without the development issuer
+	server    *server.Server
+	listener  net.Listener
+	closers   []func() error
 }
 
 // openPlatform builds everything and starts nothing but the development chain. What can be refused is refused here.
@@ -213,32 +211,12 @@ func (p *platform) openStorage(ctx context.Context) (err error) {
 	return nil
 }
 
-// joinCluster says what this process believes it belongs to; the database says what counts.
-func (p *platform) joinCluster(ctx context.Context, keys *sealed.Store) error {
-	if p.storage.join == nil {
-		return nil
-	}
-	secret, err := keys.Secret("cluster")
-	if err != nil {
-		return err
-	}
-	name := sha256.Sum256(secret)
-	p.install.keystore = hex.EncodeToString(name[:])
-	p.install, err = p.storage.join(ctx, p.install)
-	return err
-}
-
 func (p *platform) openCustody(ctx context.Context) error {
-	store, err := sealed.Open(sealed.Options{
-		Folder: p.path("keys"), KeyFile: p.config.Custody.KeyFile, Passphrase: p.options.passphrase, Create: true, Faults: p.options.faults,
-	})
+	store, err := p.openKeystore(ctx)
 	if err != nil {
 		return err
 	}
-	if err := p.joinCluster(ctx, store); err != nil {
-		return err
-	}
-	secret, err := store.Secret("task-tokens")
+	secret, err := store.Secret(ctx, "task-tokens")
 	if err != nil {
 		return err
 	}
@@ -427,12 +405,9 @@ func (p *platform) served() []server.Chain {
 func (p *platform) tokens() (auth.Verifier, *auth.Issuer, error) {
 	issuers := auth.Issuers{}
 	if p.config.Auth.DevIssuer {
-		key, err := auth.LoadSigningKey(p.path("issuer.pem"))
-		if err != nil {
-			return nil, nil, err
-		}
-		p.issuer = auth.NewIssuer(p.url(), p.config.Auth.Audience, key, p.storage.secrets)
-		if issuers[p.issuer.URL], err = auth.New(auth.Config{Issuer: p.issuer.URL, Audience: p.config.Auth.Audience}, p.issuer.Keys()); err != nil {
+		var err error
+		p.issuer = auth.NewIssuer(p.url(), p.config.Auth.Audience, p.issuerKey, p.storage.secrets)
+		if issuers[auth.AnyIssuer], err = auth.New(auth.Config{Issuer: auth.AnyIssuer, Audience: p.config.Auth.Audience}, p.issuer.Keys()); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -13,6 +13,8 @@ type keyCommands struct {
 	Show        keyShow        `cmd:"" help:"Show a signing key (operator)."`
 	Release     keyRelease     `cmd:"" help:"End a key's quarantine, if the chain agrees (operator)."`
 	Acknowledge keyAcknowledge `cmd:"" help:"Let a key be used again that somebody else has used (operator)."`
+	Import      keyImport      `cmd:"" help:"Bring sealed keys from a folder into the database."`
+	RotateKek   keyRotate      `cmd:"" help:"Change the key-encryption key, which wraps the sealed keys."`
 	NewSigner   keyNewSigner   `cmd:"" help:"Make a client's signer key, in a file."`
 }
 

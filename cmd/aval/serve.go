@@ -101,6 +101,9 @@ func (r *running) enrollOperator(ctx context.Context, path string) error {
 	}
 	if _, err := r.issuer.Check(ctx, p.Operator.ID, p.Operator.Secret); !there || err != nil {
 		p.Operator.ID = "operator"
+		if r.seat != nil { // other processes leave credentials of their own
+			p.Operator.ID += "-" + r.storage.process
+		}
 		if p.Operator.Secret, err = r.issuer.Enroll(ctx, p.Operator.ID, auth.Operator); err != nil {
 			return err
 		}

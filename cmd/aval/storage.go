@@ -13,6 +13,7 @@ import (
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/keystore"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/fault"
@@ -38,6 +39,7 @@ type storage struct {
 	clients      clients.Store
 	secrets      auth.Secrets
 	wallets      wallet.Store
+	sealed       keystore.Blobs // where keys are sealed; nil: in files of the data folder
 
 	ready map[string]func(context.Context) error // what else has to answer, by name
 
@@ -45,6 +47,7 @@ type storage struct {
 
 	keep    time.Duration                                                    // how long events stay for those who follow them
 	join    func(ctx context.Context, in installation) (installation, error) // what the database is for good; nil when the data folder says so
+	begun   func(ctx context.Context) (bool, error)                          // whether the database belongs to an installation already; nil without a database
 	watched []<-chan error                                                   // each tells the failure after which nothing can be written any more
 	close   func() error
 }

@@ -1,13 +1,13 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -170,44 +170,32 @@ func TestDevelopmentIssuerRefuses(t *testing.T) {
 	}
 }
 
-func TestSigningKeyIsKept(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "issuer.pem")
-	first, err := auth.LoadSigningKey(path)
+// TestSigningKeyFollowsFromItsSecret: two processes that know one secret take each other's tokens, whatever address each has; a
+// process with another secret is a stranger to both.
+func TestSigningKeyFollowsFromItsSecret(t *testing.T) {
+	one, stranger := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+	issuerOf := func(secret []byte) *auth.Issuer {
+		key, err := auth.SigningKeyFrom(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, _ := development(t, key)
+		return i
+	}
+	here, there, elsewhere := issuerOf(one), issuerOf(one), issuerOf(stranger)
+	v, err := auth.New(auth.Config{Issuer: auth.AnyIssuer, Audience: "aval"}, here.Keys())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatalf("the key's file: %v, %v", info.Mode(), err)
-	}
-	second, err := auth.LoadSigningKey(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, _ := development(t, first)
-	again, _ := development(t, second)
-	again.URL = i.URL
-	token, _, err := again.Mint("cli_1", auth.Client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := auth.New(auth.Config{Issuer: i.URL, Audience: "aval"}, i.Keys())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Verify(t.Context(), token); err != nil {
-		t.Errorf("a token of the key that was read again: %v", err)
-	}
-	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := auth.LoadSigningKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("a key that others can read: %v", err)
-	}
-	bad := filepath.Join(t.TempDir(), "bad.pem")
-	if err := os.WriteFile(bad, []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := auth.LoadSigningKey(bad); err == nil || !strings.Contains(err.Error(), "PEM") {
-		t.Errorf("a file that is no key: %v", err)
+	all := auth.Issuers{auth.AnyIssuer: v}
+	for _, i := range []*auth.Issuer{here, there, elsewhere} {
+		token, _, err := i.Mint("cli_1", auth.Client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = all.Verify(t.Context(), token)
+		if i == elsewhere && !errors.Is(err, auth.ErrToken) || i != elsewhere && err != nil {
+			t.Errorf("a token of %s: %v", i.URL, err)
+		}
 	}
 }

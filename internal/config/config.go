@@ -34,7 +34,7 @@ type Config struct {
 	// The chain that transactions go to.
 	Chain Chain `yaml:"chain"`
 
-	// The signing keys, sealed in the data folder.
+	// The signing keys, sealed in the data folder, or in the database when there is one.
 	Custody Custody `yaml:"custody"`
 
 	// The file with the rules of who may do what, with how much (CEL; what no rule allows is denied). Empty: the rules
@@ -54,8 +54,8 @@ type Config struct {
 	Telemetry Telemetry `yaml:"telemetry"`
 }
 
-// Database configures the PostgreSQL server. Any number of processes run on one database; they share the keys folder of the
-// data folder.
+// Database configures the PostgreSQL server. Any number of processes run on one database, where their signing keys are
+// sealed, too; they are given the same key-encryption key and share no folder.
 type Database struct {
 	// Where it is and as whom to connect: postgres://user@host:port/name, without the password. aval database init prepares it.
 	// Empty: SQLite files in the data folder.
@@ -102,7 +102,7 @@ type Auth struct {
 	Audience string `yaml:"audience"`
 
 	// The built-in issuer, for development: it gives tokens to clients registered here for the secret that they were told.
-	// Its own key lies unsealed in the data folder, so it is only allowed while the API listens on a loopback address.
+	// Secrets and tokens go over plain HTTP, so it is only allowed while the API listens on a loopback address.
 	DevIssuer bool `yaml:"dev_issuer"`
 }
 

@@ -48,7 +48,7 @@ func newRoom(t *testing.T, options transaction.Options) *room {
 	check(t, err)
 	t.Cleanup(func() { check(t, db.Close()) })
 	folder := t.TempDir()
-	store, err := sealed.Open(sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true})
+	store, err := sealed.Open(context.Background(), sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true})
 	check(t, err)
 	codec := func(string) (chain.Codec, error) { return r.network.Codec(), nil }
 	nonce := func(ctx context.Context, _, address string) (chain.Account, error) {

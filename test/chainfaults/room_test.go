@@ -58,7 +58,7 @@ func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.
 	db, err := sqlite.Open(t.Context(), filepath.Join(folder, "aval.db"), sqlite.Options{})
 	check(t, err)
 	t.Cleanup(func() { check(t, db.Close()) })
-	store, err := sealed.Open(sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true})
+	store, err := sealed.Open(context.Background(), sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true})
 	check(t, err)
 	keys := sqlite.NewKeys(db)
 	r.store = sqlite.NewTransactions(db)

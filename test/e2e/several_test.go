@@ -75,14 +75,14 @@ func gather(t *testing.T, n, attempts int) *crowd {
 	c := &crowd{t: t, chain: stage.NewChain(t, t.TempDir()), sent: map[common.Address]string{}}
 	for i := range n {
 		c.all = append(c.all, stage.Install(t, program, map[string]any{
-			"data": filepath.Join(folder, "data"), "custody": map[string]any{"key_file": filepath.Join(folder, "aval.kek")},
+			"data": filepath.Join(folder, fmt.Sprint("data-", i)), "custody": map[string]any{"key_file": filepath.Join(folder, "aval.kek")},
 			"database": map[string]any{"url": u.String(), "password": "file:" + password, "connections": 8},
 			"chain":    map[string]any{"url": c.chain.Wire.URL, "id": c.chain.ChainID(), "poll": "100ms"},
 		}))
 		c.live = append(c.live, nil)
 		c.start(i, "")
 	}
-	c.found(filepath.Join(folder, "data", "operator.json"), attempts)
+	c.found(filepath.Join(folder, "data-0", "operator.json"), attempts)
 	return c
 }
 

@@ -90,12 +90,12 @@ func TestStartRefusals(t *testing.T) {
 	s.in.Set(t, "chain", chain)
 
 	s.in.Set(t, "custody", map[string]any{"key_file": s.in.Folder + "/another.kek"})
-	dies(t, s.startBad(), 5, "keystore-locked")
+	dies(t, s.startBad(), 2, "keystore-locked")
 	if err := os.WriteFile(s.in.Folder+"/passphrase", []byte(canary), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.in.Set(t, "custody", map[string]any{"key_file": "", "passphrase": "file:" + s.in.Folder + "/passphrase"})
-	dies(t, s.startBad(), 5, "keystore-locked")
+	dies(t, s.startBad(), 2, "keystore-locked")
 	s.in.Set(t, "custody", map[string]any{"key_file": s.in.Folder + "/aval.kek"})
 
 	s.serve() // and nothing was harmed by all that

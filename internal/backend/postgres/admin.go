@@ -100,7 +100,7 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 
 // rights is what the application's user may do. What is in none of the lists it may only read and add to (I3): originals,
 // history, archive, requests to sign, decisions, attempts, both kinds of signatures, verdicts, events of transactions, entries about keys,
-// definitions, aliases, wallets, installation.
+// definitions, aliases, wallets, installation, sealed keys.
 const rights = `
 GRANT USAGE ON SCHEMA aval TO %[1]s;
 REVOKE ALL ON ALL TABLES IN SCHEMA aval FROM %[1]s;

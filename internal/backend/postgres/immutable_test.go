@@ -60,7 +60,7 @@ func TestI3TheApplicationsUserCannotChangeTheRecord(t *testing.T) {
 		"originals": "original", "history": "entries", "archive": "reason", "decisions": "tx", "signatures": "raw", "definitions": "source", "aliases": "routes",
 		"originals" + month: "original", "history" + month: "entries", "archive" + month: "reason", "originals_other": "original",
 		"signing_requests": "tx", "signing_requests" + month: "until", "signing_requests_other": "key", "signing_refusals": "code",
-		"wallets": "address", "installation": "contract", "compatibility": "level", "goose_db_version": "is_applied",
+		"wallets": "address", "sealed": "content", "installation": "contract", "compatibility": "level", "goose_db_version": "is_applied",
 	} {
 		// Without the right to grant this only warns; what follows shows that it gave nothing.
 		if _, err := conn.Exec(t.Context(), "GRANT ALL ON "+table+" TO PUBLIC"); err != nil {

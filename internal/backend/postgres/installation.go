@@ -16,6 +16,11 @@ type Installation struct {
 	Keystore string // names the key store without telling its secrets: a second cluster has another one
 }
 
+// Installation reads what the database is; found is false before the first program has run on it.
+func (db *DB) Installation(ctx context.Context) (stored Installation, found bool, err error) {
+	return one(ctx, db, db.pool, pgx.RowToStructByPos[Installation], "SELECT contract, chain_id, genesis, keystore FROM installation")
+}
+
 // Join writes the installation when there is none, and otherwise compares: two clusters on one database are refused.
 func (db *DB) Join(ctx context.Context, given Installation) (stored Installation, err error) {
 	_, err = db.pool.Exec(ctx, "INSERT INTO installation (contract, chain_id, genesis, keystore) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
@@ -23,7 +28,7 @@ func (db *DB) Join(ctx context.Context, given Installation) (stored Installation
 	if err != nil {
 		return stored, db.describe(err)
 	}
-	stored, _, err = one(ctx, db, db.pool, pgx.RowToStructByPos[Installation], "SELECT contract, chain_id, genesis, keystore FROM installation")
+	stored, _, err = db.Installation(ctx)
 	switch {
 	case err != nil:
 	case stored.ChainID != given.ChainID:
@@ -31,7 +36,7 @@ func (db *DB) Join(ctx context.Context, given Installation) (stored Installation
 	case stored.Genesis != given.Genesis:
 		err = problem.New(problem.Invalid, "chain-changed", "the database %s belongs to the chain with genesis %s, and the node serves one with genesis %s under the same id; point chain.url at the former chain, or use another database", db.where, stored.Genesis, given.Genesis)
 	case stored.Keystore != given.Keystore:
-		err = problem.New(problem.Invalid, "database-of-another-cluster", "the database %s belongs to a cluster with another key store; give this process that cluster's folder of keys, or a database of its own", db.where)
+		err = problem.New(problem.Invalid, "database-of-another-cluster", "the database %s belongs to a cluster with another key store; give this process that cluster's keys, or a database of its own", db.where)
 	}
 	return stored, err
 }

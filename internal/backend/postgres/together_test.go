@@ -20,7 +20,7 @@ import (
 )
 
 // another opens the same database as one more process, which stays beside the others.
-func another(t *testing.T, s *storage) *postgres.DB {
+func another(t testing.TB, s *storage) *postgres.DB {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), s.URL, postgres.Options{Name: "other", Faults: s.faults, Pool: 4})
 	if err != nil {

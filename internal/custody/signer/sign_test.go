@@ -96,7 +96,7 @@ func (r *room) open(ctx context.Context, holder string) error {
 		return err
 	}
 	r.close = func() { _ = db.Close() }
-	store, err := sealed.Open(sealed.Options{Folder: filepath.Join(r.folder, "keystore"), KeyFile: filepath.Join(r.folder, "kek"), Create: true})
+	store, err := sealed.Open(context.Background(), sealed.Options{Folder: filepath.Join(r.folder, "keystore"), KeyFile: filepath.Join(r.folder, "kek"), Create: true})
 	r.registry, r.decisions, r.keys = sqlite.NewKeys(db), sqlite.NewDecisions(db), &watched{Store: store}
 	r.signer = r.another(holder, 10*time.Second)
 	return err

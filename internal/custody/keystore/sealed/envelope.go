@@ -2,14 +2,12 @@ package sealed
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
@@ -22,6 +20,7 @@ import (
 )
 
 const (
+	storeName     = "store.json"
 	keySize       = 32 // bytes of a key-encryption key: AES-256
 	saltSize      = 16
 	leastPhrase   = 8
@@ -45,8 +44,8 @@ type envelope struct {
 
 func (o Options) check() error {
 	switch {
-	case o.Folder == "":
-		return invalid("the key store needs a folder")
+	case (o.Folder == "") == (o.Blobs == nil):
+		return invalid("the key store needs a folder, or another place for what it seals: give one of them")
 	case (o.KeyFile == "") == (len(o.Passphrase) == 0):
 		return invalid("the key store opens with a key file or with a passphrase: give one of them")
 	case o.KeyFile == "" && len(o.Passphrase) < leastPhrase:
@@ -61,63 +60,58 @@ func invalid(format string, args ...any) error {
 	return problem.New(problem.Invalid, "keystore-misconfigured", format, args...)
 }
 
+// unwritable tells that something could not be stored. Who refused it may have said all that there is to say.
+func unwritable(what string, err error) error {
+	var told *problem.Error
+	if errors.As(err, &told) {
+		return fmt.Errorf("write %s: %w", what, err)
+	}
+	return problem.New(problem.Unavailable, "keystore-unwritable", "cannot write %s: %w; check the folder, its permissions and the disk", what, err)
+}
+
+func unreadable(where string, err error) error {
+	var told *problem.Error
+	if errors.As(err, &told) {
+		return err
+	}
+	return locked("cannot read the key store, %s: %w", where, err)
+}
+
 func locked(format string, args ...any) error {
 	return problem.New(keystore.ErrLocked.Kind, keystore.ErrLocked.Code, format, args...)
 }
 
-// checkBeside refuses a key file inside of the store's folder: a copy of the folder would be a copy of the keys in clear.
-func (o Options) checkBeside() error {
-	if o.KeyFile == "" || o.AllowBeside {
-		return nil
-	}
-	folder, err := resolve(o.Folder)
-	if err != nil {
-		return locked("cannot find the key store's folder: %w", err)
-	}
-	place, err := resolve(filepath.Dir(o.KeyFile))
-	if err != nil {
-		return locked("cannot find the folder of the key file: %w", err)
-	}
-	if target, err := resolve(o.KeyFile); err == nil { // it may be a link into the folder
-		place = filepath.Dir(target)
-	}
-	if inside, err := filepath.Rel(folder, place); err == nil && inside != ".." && !strings.HasPrefix(inside, ".."+string(filepath.Separator)) {
-		return invalid("the key file %s lies inside of the key store %s, which it should protect: keep it elsewhere, where backups of the store do not reach", o.KeyFile, o.Folder)
-	}
-	return nil
-}
-
-func resolve(path string) (string, error) {
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(absolute)
-}
-
 // dataKey unwraps the store's data key, or makes one.
-func (o Options) dataKey() (tink.AEAD, error) {
-	path := filepath.Join(o.Folder, "store.json")
-	content, err := os.ReadFile(path)
+func (o Options) dataKey(ctx context.Context, blobs keystore.Blobs) (tink.AEAD, error) {
+	content, err := blobs.Get(ctx, storeName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return o.newDataKey(path)
+		return o.newDataKey(ctx, blobs)
 	}
 	if err != nil {
-		return nil, locked("cannot read the key store: %w", err)
+		return nil, unreadable(blobs.Where(storeName), err)
 	}
+	handle, err := o.unwrap(ctx, content, blobs.Where(storeName))
+	if err != nil {
+		return nil, err
+	}
+	return aead.New(handle)
+}
+
+// unwrap opens an envelope.
+func (o Options) unwrap(ctx context.Context, content []byte, where string) (*keyset.Handle, error) {
 	var e envelope
 	if err := json.Unmarshal(content, &e); err != nil || e.Version != 1 {
-		return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s is not what a key store of this version wrote; restore it from a backup", path)
+		return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s is not what a key store of this version wrote; restore it from a backup", where)
 	}
-	wrapping, err := o.wrapping(e, false)
+	wrapping, err := o.wrapping(ctx, e, where, false)
 	if err != nil {
 		return nil, err
 	}
 	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(e.Wrapped)), wrapping, []byte(envelopeScope))
 	if err != nil {
-		return nil, locked("the key store in %s does not open with %s; give the one it was made with", o.Folder, o.source())
+		return nil, locked("the key store, %s, does not open with %s; give the one it was made with", where, o.source())
 	}
-	return aead.New(handle)
+	return handle, nil
 }
 
 func (o Options) source() string {
@@ -127,13 +121,33 @@ func (o Options) source() string {
 	return "this passphrase"
 }
 
-func (o Options) newDataKey(path string) (tink.AEAD, error) {
+func (o Options) newDataKey(ctx context.Context, blobs keystore.Blobs) (tink.AEAD, error) {
 	if !o.Create {
-		return nil, locked("there is no key store in %s; check the folder, or allow it to be made", o.Folder)
+		return nil, locked("there is no key store, %s; check where it should be, or allow it to be made", blobs.Where(storeName))
 	}
-	if left, err := filepath.Glob(filepath.Join(o.Folder, "keys", "*.sealed")); err != nil || len(left) > 0 {
-		return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s is missing, but there are %d keys sealed with what it held; restore it from a backup", path, len(left))
+	if left, err := blobs.List(ctx, "keys"); err != nil || len(left) > 0 {
+		return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s is missing, but there are %d keys sealed with what it held; restore it from a backup", blobs.Where(storeName), len(left))
 	}
+	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return nil, fmt.Errorf("make the data key: %w", err)
+	}
+	content, err := o.wrap(ctx, handle, blobs.Where(storeName))
+	if err != nil {
+		return nil, err
+	}
+	err = blobs.Add(ctx, storeName, content)
+	if errors.Is(err, fs.ErrExist) { // another process was first
+		return o.dataKey(ctx, blobs)
+	}
+	if err != nil {
+		return nil, unwritable("the envelope of the key store", err)
+	}
+	return aead.New(handle)
+}
+
+// wrap seals a data key with the key-encryption key, which is made where there is none.
+func (o Options) wrap(ctx context.Context, handle *keyset.Handle, where string) ([]byte, error) {
 	e := envelope{Version: 1, Kind: fromFile}
 	if o.KeyFile == "" {
 		e.Kind, e.Cost, e.Salt = fromScrypt, o.Cost, make([]byte, saltSize)
@@ -142,49 +156,71 @@ func (o Options) newDataKey(path string) (tink.AEAD, error) {
 		}
 		_, _ = rand.Read(e.Salt) // never fails: crypto/rand ends the process instead
 	}
-	wrapping, err := o.wrapping(e, true)
+	wrapping, err := o.wrapping(ctx, e, where, true)
 	if err != nil {
 		return nil, err
-	}
-	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, fmt.Errorf("make the data key: %w", err)
 	}
 	var wrapped bytes.Buffer
 	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&wrapped), wrapping, []byte(envelopeScope)); err != nil {
 		return nil, fmt.Errorf("wrap the data key: %w", err)
 	}
 	e.Wrapped = wrapped.Bytes()
-	content, err := json.MarshalIndent(e, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	if err := place(path, content); err != nil {
-		return nil, problem.New(problem.Unavailable, "keystore-unwritable", "cannot write %s: %w; check the folder, its permissions and the disk", path, err)
-	}
-	return aead.New(handle)
+	return json.MarshalIndent(e, "", "  ")
 }
 
 // wrapping is the key-encryption key that the envelope asks for.
-func (o Options) wrapping(e envelope, create bool) (tink.AEAD, error) {
+func (o Options) wrapping(ctx context.Context, e envelope, where string, create bool) (tink.AEAD, error) {
 	var secret []byte
 	var err error
 	switch {
 	case e.Kind == fromFile && o.KeyFile != "":
-		secret, err = readKeyFile(o.KeyFile, create)
+		secret, err = readKeyFile(ctx, o.KeyFile, create)
 	case e.Kind == fromScrypt && o.KeyFile == "":
 		if e.Cost < leastCost || e.Cost > mostCost || len(e.Salt) != saltSize {
-			return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "the key store in %s asks for a scrypt that it cannot have been made with; restore store.json from a backup", o.Folder)
+			return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s asks for a scrypt that it cannot have been made with; restore it from a backup", where)
 		}
 		secret, err = scrypt.Key(o.Passphrase, e.Salt, 1<<e.Cost, blockSize, 1, keySize)
 	case e.Kind == fromFile:
-		return nil, locked("the key store in %s was made with a key file, not with a passphrase", o.Folder)
+		return nil, locked("the key store, %s, was made with a key file, not with a passphrase", where)
 	default:
-		return nil, locked("the key store in %s was made with a passphrase, not with a key file", o.Folder)
+		return nil, locked("the key store, %s, was made with a passphrase, not with a key file", where)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer clear(secret)
 	return subtle.NewAESGCM(append([]byte(nil), secret...))
+}
+
+// Rewrap changes the key-encryption key: the data key is wrapped by that of the fresh options, which is made where there is
+// none, and no longer by that of the former ones. The sealed keys stay as they are, and processes that have the store open go
+// on. Whoever has the former key-encryption key and an older copy of the envelope can still open that copy.
+func Rewrap(ctx context.Context, former, fresh Options) error {
+	blobs, err := former.blobs()
+	if err != nil {
+		return err
+	}
+	fresh.Folder, fresh.Blobs = former.Folder, former.Blobs
+	if err := fresh.check(); err != nil {
+		return err
+	}
+	content, err := blobs.Get(ctx, storeName)
+	if err != nil {
+		return unreadable(blobs.Where(storeName), err)
+	}
+	handle, err := former.unwrap(ctx, content, blobs.Where(storeName))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fresh.makeFolders(), fresh.checkBeside()); err != nil {
+		return err
+	}
+	wrapped, err := fresh.wrap(ctx, handle, blobs.Where(storeName))
+	if err != nil {
+		return err
+	}
+	if err := blobs.Replace(ctx, storeName, content, wrapped); err != nil {
+		return unwritable("the envelope of the key store", err)
+	}
+	return nil
 }

@@ -1,51 +1,83 @@
 package sealed
 
 import (
-	"crypto/rand"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/avalhq/aval/internal/problem"
+	"strings"
 )
 
-// place writes a new file so that after a crash it is whole or absent, and refuses to replace one (fs.ErrExist): it is
-// written under a passing name, synced, linked to its own, and the folder is synced.
-func place(path string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+// Files serves keystore.Blobs from the files of a folder, readable by their owner alone. Folders are made as they are needed.
+type Files struct{ folder string }
+
+// NewFiles keeps files in a folder, which need not be there yet.
+func NewFiles(folder string) *Files { return &Files{folder} }
+
+// Where is the file's path.
+func (f *Files) Where(name string) string { return filepath.Join(f.folder, filepath.FromSlash(name)) }
+
+// Get reads a file.
+func (f *Files) Get(ctx context.Context, name string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(f.Where(name))
+}
+
+// Add writes a new file so that after a crash it is whole or absent, and refuses to replace one: it is written under a passing
+// name, synced, linked to its own, and the folder is synced.
+func (f *Files) Add(ctx context.Context, name string, content []byte) error {
+	return f.put(ctx, name, content, os.Link)
+}
+
+// Replace writes a file in the place of another. Of two that replace the same one the later wins.
+func (f *Files) Replace(ctx context.Context, name string, former, content []byte) error {
+	is, err := f.Get(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	if _, err := f.Write(content); err != nil {
-		return errors.Join(err, f.Close())
+	if !bytes.Equal(is, former) {
+		return fmt.Errorf("replace %s, which is another one now: %w", f.Where(name), fs.ErrNotExist)
 	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
+	return f.put(ctx, name, content, os.Rename)
+}
+
+func (f *Files) put(ctx context.Context, name string, content []byte, settle func(from, to string) error) (err error) {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil {
+	path := f.Where(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	passing, err := writeSynced(filepath.Dir(path), content)
+	if err != nil {
+		return err
+	}
+	err = settle(passing, path)
+	if gone := os.Remove(passing); !errors.Is(gone, fs.ErrNotExist) { // a rename has taken it away
+		err = errors.Join(err, gone)
+	}
+	if err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
 }
 
-// makeFolders makes the store's folder and that of the key file.
-func (o Options) makeFolders() error {
-	folders := []string{filepath.Join(o.Folder, "keys")}
-	if o.KeyFile != "" {
-		folders = append(folders, filepath.Dir(o.KeyFile))
+func writeSynced(folder string, content []byte) (path string, err error) {
+	f, err := os.CreateTemp(folder, ".new-*") // 0600
+	if err != nil {
+		return "", err
 	}
-	for _, folder := range folders {
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return problem.New(problem.Unavailable, "keystore-unwritable", "cannot make a folder for the key store: %w; check the permissions", err)
-		}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	return f.Name(), nil
 }
 
 func syncFolder(path string) error {
@@ -56,37 +88,19 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// readKeyFile reads a key-encryption key, or makes one. Others than its owner may not read it.
-func readKeyFile(path string, create bool) ([]byte, error) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && create {
-		if err := makeKeyFile(path); err != nil {
-			return nil, problem.New(problem.Unavailable, "keystore-unwritable", "cannot make the key file %s: %w; check the folder and its permissions", path, err)
+// List gives the names of the files in a folder.
+func (f *Files) List(ctx context.Context, folder string) (names []string, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(f.Where(folder)) // sorted
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, folder+"/"+e.Name())
 		}
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, locked("cannot read the key file of the key store: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, locked("the key file %s can be read by others than its owner (%v): make it 0600, and consider who has seen it", path, info.Mode().Perm())
-	}
-	secret, err := os.ReadFile(path)
-	if err != nil {
-		return nil, locked("cannot read the key file of the key store: %w", err)
-	}
-	if len(secret) != keySize {
-		return nil, locked("the key file %s holds %d bytes, not the %d of a key-encryption key", path, len(secret), keySize)
-	}
-	return secret, nil
-}
-
-// makeKeyFile writes a fresh key. One that another process made meanwhile is taken as it is.
-func makeKeyFile(path string) error {
-	secret := make([]byte, keySize)
-	_, _ = rand.Read(secret) // never fails: crypto/rand ends the process instead
-	defer clear(secret)
-	if err := place(path, secret); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("write it: %w", err)
-	}
-	return nil
+	return names, err
 }

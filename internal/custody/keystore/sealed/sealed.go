@@ -1,17 +1,17 @@
-// Package sealed keeps private keys in files, each sealed with AES-256-GCM.
+// Package sealed keeps private keys where bytes are kept (keystore.Blobs), each sealed with AES-256-GCM: in files, or in the
+// database that several processes share.
 //
 // It is an envelope: a data key (a Tink keyset, made with the store) seals each private key; a key-encryption key, which
 // is never stored with them, wraps the data key. The key-encryption key is 32 random bytes in a file of its own, outside
 // of the store's folder, or comes from a passphrase through scrypt. Changing it means wrapping the data key anew, not
 // touching the keys.
 //
-//	<folder>/store.json          how the data key is wrapped (kind, salt and cost of scrypt), and the wrapped data key
-//	<folder>/keys/<id>.sealed    the public key, and the sealed private key
-//	<folder>/secrets/<name>.sealed   a sealed secret that is no signing key
+//	store.json               how the data key is wrapped (kind, salt and cost of scrypt), and the wrapped data key
+//	keys/<id>.sealed         the public key, and the sealed private key
+//	secrets/<name>.sealed    a sealed secret that is no signing key
 //
-// The seal of a key covers its id and public key, so that files cannot be swapped or renamed. A file is written beside its
-// place, synced, linked into it and the folder synced: after a crash it is whole or absent, and no key is ever
-// overwritten. Fault points: keystore.generate and keystore.secret, before and after the write.
+// The seal of a key covers its id and public key, so that values cannot be swapped or renamed. No key is ever overwritten.
+// Fault points: keystore.generate and keystore.secret, before and after the write.
 //
 // Private bytes exist in clear only inside of a handle, in a function's closure that neither fmt, encoding nor slog can
 // look into (A29). They are in the process's memory while the handle is in use or cached: who can read that memory, has
@@ -27,8 +27,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -42,26 +40,27 @@ import (
 
 // Options of a Store.
 type Options struct {
-	Folder      string        // of the store; made when it is missing and Create is set
-	KeyFile     string        // holds the key-encryption key; exactly one of KeyFile and Passphrase is given
-	Passphrase  []byte        // at least 8 bytes; the caller may wipe it after Open
-	Create      bool          // make the store, and the KeyFile, when there are none
-	AllowBeside bool          // development only: the KeyFile may lie inside of Folder
-	Cost        int           // log2 of scrypt's N for a new store; 0 means 17: about half a second and 128 MB at each start
-	Cache       int           // opened keys that are kept; 0 means 1024
-	Faults      *fault.Points // for tests; nil in production
+	Folder      string         // of a store in files; made when it is missing and Create is set
+	Blobs       keystore.Blobs // where a store elsewhere is; exactly one of Folder and Blobs is given
+	KeyFile     string         // holds the key-encryption key; exactly one of KeyFile and Passphrase is given
+	Passphrase  []byte         // at least 8 bytes; the caller may wipe it after Open
+	Create      bool           // make the store, and the KeyFile, when there are none
+	AllowBeside bool           // development only: the KeyFile may lie inside of Folder
+	Cost        int            // log2 of scrypt's N for a new store; 0 means 17: about half a second and 128 MB at each start
+	Cache       int            // opened keys that are kept; 0 means 1024
+	Faults      *fault.Points  // for tests; nil in production
 }
 
-// Store serves keystore.Store from files. It is safe for concurrent use.
+// Store serves keystore.Store from what it has sealed. It is safe for concurrent use.
 type Store struct {
-	folder string
+	blobs  keystore.Blobs
 	data   tink.AEAD
 	opened *otter.Cache[string, *Handle]
 	faults *fault.Points
 }
 
 // Open opens the store, or makes it where Options.Create allows. A wrong passphrase or key file is keystore-locked.
-func Open(options Options) (*Store, error) {
+func Open(ctx context.Context, options Options) (*Store, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
@@ -70,10 +69,11 @@ func Open(options Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	if err := options.checkBeside(); err != nil {
+	blobs, err := options.blobs()
+	if err != nil {
 		return nil, err
 	}
-	data, err := options.dataKey()
+	data, err := options.dataKey(ctx, blobs)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,15 @@ func Open(options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of opened keys: %w", err)
 	}
-	return &Store{folder: options.Folder, data: data, opened: opened, faults: options.Faults}, nil
+	return &Store{blobs: blobs, data: data, opened: opened, faults: options.Faults}, nil
+}
+
+// blobs is where the store is.
+func (o Options) blobs() (keystore.Blobs, error) {
+	if o.Blobs != nil {
+		return o.Blobs, nil
+	}
+	return NewFiles(o.Folder), o.checkBeside()
 }
 
 // file is what a .sealed file holds, as JSON.
@@ -99,19 +107,19 @@ type file struct {
 // sealOf is what the seal covers besides the private key.
 func sealOf(id, public string) []byte { return []byte("aval key 1\n" + id + "\n" + public) }
 
-// ids are file names: nothing in them may lead elsewhere.
+// ids are parts of names: nothing in them may lead elsewhere.
 var ids = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,99}$`)
 
-func (s *Store) path(id string) (string, error) {
+func nameOf(id string) (string, error) {
 	if !ids.MatchString(id) {
 		return "", problem.New(problem.Invalid, "key-id-malformed", "%q cannot be a key's id: want lower-case letters, digits, _ and -", id)
 	}
-	return filepath.Join(s.folder, "keys", id+".sealed"), nil
+	return "keys/" + id + ".sealed", nil
 }
 
 // Generate makes a key from the system's randomness and seals it.
 func (s *Store) Generate(ctx context.Context, id string) (keystore.Handle, error) {
-	path, err := s.path(id)
+	name, err := nameOf(id)
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +137,12 @@ func (s *Store) Generate(ctx context.Context, id string) (keystore.Handle, error
 	if err := s.faults.Hit("keystore.generate.before"); err != nil {
 		return nil, fmt.Errorf("write the key %s: %w", id, err)
 	}
-	err = place(path, content)
+	err = s.blobs.Add(ctx, name, content)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, problem.New(keystore.ErrExists.Kind, keystore.ErrExists.Code, "the key store has a key %s already; it was left as it is", id)
 	}
 	if err != nil {
-		return nil, problem.New(problem.Unavailable, "keystore-unwritable", "cannot write the key %s: %w; check the folder, its permissions and the disk", id, err)
+		return nil, unwritable("the key "+id, err)
 	}
 	if err := s.faults.Hit("keystore.generate.after"); err != nil {
 		return nil, fmt.Errorf("write the key %s: %w", id, err)
@@ -158,25 +166,29 @@ func (s *Store) Open(ctx context.Context, id string) (keystore.Handle, error) {
 	if h, ok := s.opened.GetIfPresent(id); ok {
 		return h, nil
 	}
-	path, err := s.path(id)
+	name, err := nameOf(id)
 	if err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	content, err := os.ReadFile(path)
+	content, err := s.blobs.Get(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, problem.New(keystore.ErrUnknown.Kind, keystore.ErrUnknown.Code, "the key store in %s has no key %s", s.folder, id)
+		return nil, problem.New(keystore.ErrUnknown.Kind, keystore.ErrUnknown.Code, "the key store has no key %s: there is no %s", id, s.blobs.Where(name))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key %s: %w", id, err)
 	}
 	private, err := s.unseal(id, content)
 	if err != nil {
-		return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s does not hold the key %s as it was sealed (%w); restore the file from a backup", path, id, err)
+		return nil, damagedKey(s.blobs.Where(name), id, err)
 	}
 	return s.remember(newHandle(id, private)), nil
+}
+
+func damagedKey(where, id string, err error) error {
+	return problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s does not hold the key %s as it was sealed (%w); restore it from a backup", where, id, err)
 }
 
 func (s *Store) unseal(id string, content []byte) (*ecdsa.PrivateKey, error) {

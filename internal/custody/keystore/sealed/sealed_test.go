@@ -28,7 +28,7 @@ func withPassphrase(t testing.TB) sealed.Options {
 
 func open(t testing.TB, o sealed.Options) *sealed.Store {
 	t.Helper()
-	s, err := sealed.Open(o)
+	s, err := sealed.Open(t.Context(), o)
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
@@ -47,10 +47,18 @@ func TestConformancePassphrase(t *testing.T) {
 	keystoretest.Run(t, func(t testing.TB) keystoretest.Harness { return harness(withPassphrase(t)) })
 }
 
+func TestFilesConformance(t *testing.T) {
+	keystoretest.RunBlobs(t, func(t testing.TB) keystoretest.Places {
+		folder := filepath.Join(t.TempDir(), "sealed")
+		open := func(testing.TB) keystore.Blobs { return sealed.NewFiles(folder) }
+		return keystoretest.Places{Open: open, Admin: open}
+	})
+}
+
 // refused expects a problem with the code whose sentence names what to look at.
 func refused(t *testing.T, o sealed.Options, code, names string) {
 	t.Helper()
-	s, err := sealed.Open(o)
+	s, err := sealed.Open(t.Context(), o)
 	if err == nil {
 		t.Fatalf("opened %v; want %s", s, code)
 	}

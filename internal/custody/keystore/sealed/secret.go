@@ -1,12 +1,11 @@
 package sealed
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/avalhq/aval/internal/custody/keystore"
 	"github.com/avalhq/aval/internal/problem"
@@ -24,20 +23,20 @@ type secretFile struct {
 
 // Secret gives 32 random bytes that the store keeps under a name, sealed like the keys, and makes them when they are asked
 // for first. They are for what a process has to know in clear, such as a key for MACs: never a key that signs.
-func (s *Store) Secret(name string) ([]byte, error) {
+func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
 	if !ids.MatchString(name) {
 		return nil, problem.New(problem.Invalid, "key-id-malformed", "%q cannot be a secret's name: want lower-case letters, digits, _ and -", name)
 	}
-	path := filepath.Join(s.folder, "secrets", name+".sealed")
-	content, err := os.ReadFile(path)
+	place := "secrets/" + name + ".sealed"
+	content, err := s.blobs.Get(ctx, place)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := s.makeSecret(path, name); err != nil && !errors.Is(err, fs.ErrExist) { // another process may have been first
-			return nil, problem.New(problem.Unavailable, "keystore-unwritable", "cannot write the secret %s: %w; check the folder, its permissions and the disk", name, err)
+		if err := s.makeSecret(ctx, place, name); err != nil && !errors.Is(err, fs.ErrExist) { // another process may have been first
+			return nil, unwritable("the secret "+name, err)
 		}
-		content, err = os.ReadFile(path)
+		content, err = s.blobs.Get(ctx, place)
 	}
 	if err != nil {
-		return nil, locked("cannot read the secret %s of the key store: %w", name, err)
+		return nil, unreadable(s.blobs.Where(place), err)
 	}
 	var f secretFile
 	if err := json.Unmarshal(content, &f); err == nil && f.Version == 1 && f.Name == name {
@@ -45,10 +44,10 @@ func (s *Store) Secret(name string) ([]byte, error) {
 			return secret, nil
 		}
 	}
-	return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s does not hold the secret %s as it was sealed; restore the file from a backup", path, name)
+	return nil, problem.New(keystore.ErrDamaged.Kind, keystore.ErrDamaged.Code, "%s does not hold the secret %s as it was sealed; restore it from a backup", s.blobs.Where(place), name)
 }
 
-func (s *Store) makeSecret(path, name string) error {
+func (s *Store) makeSecret(ctx context.Context, place, name string) error {
 	secret := make([]byte, secretSize)
 	_, _ = rand.Read(secret) // never fails: crypto/rand ends the process instead
 	defer clear(secret)
@@ -60,13 +59,10 @@ func (s *Store) makeSecret(path, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
 	if err := s.faults.Hit("keystore.secret.before"); err != nil {
 		return err
 	}
-	if err := place(path, content); err != nil {
+	if err := s.blobs.Add(ctx, place, content); err != nil {
 		return err
 	}
 	return s.faults.Hit("keystore.secret.after")

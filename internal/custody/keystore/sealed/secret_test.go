@@ -13,22 +13,22 @@ import (
 func TestASecretStaysTheSame(t *testing.T) {
 	o := withKeyFile(t)
 	o.Faults.Arm("keystore.secret.before", fault.Fail, 1)
-	if _, err := open(t, o).Secret("macs"); err == nil {
+	if _, err := open(t, o).Secret(t.Context(), "macs"); err == nil {
 		t.Error("a secret that was not written was given out")
 	}
 	o.Faults.Arm("keystore.secret.after", fault.Fail, 1)
-	if _, err := open(t, o).Secret("macs"); err == nil {
+	if _, err := open(t, o).Secret(t.Context(), "macs"); err == nil {
 		t.Error("the injected failure was not reported")
 	}
-	first, err := open(t, o).Secret("macs")
+	first, err := open(t, o).Secret(t.Context(), "macs")
 	if err != nil || len(first) != 32 {
 		t.Fatalf("%d bytes, %v", len(first), err)
 	}
-	again, err := open(t, o).Secret("macs")
+	again, err := open(t, o).Secret(t.Context(), "macs")
 	if err != nil || !bytes.Equal(first, again) {
 		t.Errorf("after a restart it is another one, %v", err)
 	}
-	other, err := open(t, o).Secret("others")
+	other, err := open(t, o).Secret(t.Context(), "others")
 	if err != nil || bytes.Equal(first, other) {
 		t.Errorf("under another name it is the same, %v", err)
 	}
@@ -40,10 +40,10 @@ func TestASecretStaysTheSame(t *testing.T) {
 	if err := os.Rename(filepath.Join(o.Folder, "secrets", "others.sealed"), path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, o).Secret("macs"); problem.From(err).Code != "keystore-damaged" {
+	if _, err := open(t, o).Secret(t.Context(), "macs"); problem.From(err).Code != "keystore-damaged" {
 		t.Errorf("a file of another name was taken: %v", err)
 	}
-	if _, err := open(t, o).Secret("../macs"); problem.From(err).Code != "key-id-malformed" {
+	if _, err := open(t, o).Secret(t.Context(), "../macs"); problem.From(err).Code != "key-id-malformed" {
 		t.Errorf("a name that leads elsewhere was taken: %v", err)
 	}
 }
