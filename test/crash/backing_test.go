@@ -2,6 +2,10 @@ package crash
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/avalhq/aval/internal/backend/sqlite"
@@ -19,6 +23,8 @@ type backing interface {
 	// reference and custody open parts of it; end closes them.
 	reference(ctx context.Context, in *stage.Installation) (view reference.Repairs, end func() error, err error)
 	custody(ctx context.Context, in *stage.Installation) (custody, error)
+	// dropSecret takes a sealed secret away, so that it is made anew.
+	dropSecret(ctx context.Context, in *stage.Installation, name string) error
 	// strikes are what else happens to a process on it.
 	strikes() []strike
 }
@@ -52,6 +58,14 @@ func (files) custody(ctx context.Context, in *stage.Installation) (c custody, er
 		return c, err
 	}
 	return custody{sqlite.NewDecisions(db), sqlite.NewTransactions(db), sqlite.NewKeys(db), db.Close}, nil
+}
+
+func (files) dropSecret(_ context.Context, in *stage.Installation, name string) error {
+	err := os.Remove(in.Data(filepath.Join("keys", "secrets", name+".sealed")))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (files) strikes() []strike { return nil }

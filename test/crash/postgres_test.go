@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/backend/postgres"
+	"github.com/avalhq/aval/internal/backend/postgres/trial"
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
@@ -36,6 +37,7 @@ func TestKilledAnywhereOnPostgres(t *testing.T) {
 type server struct {
 	t        *testing.T
 	services string // folder
+	admin    *url.URL
 	app      *url.URL
 	password string // path of the file with the application's password
 }
@@ -60,6 +62,7 @@ func onPostgres(t *testing.T) backing {
 	if err := os.WriteFile(s.password, []byte(user.Password), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.admin = admin
 	app := *admin
 	app.User = url.UserPassword(user.Name, user.Password)
 	s.app = &app
@@ -91,6 +94,11 @@ func (s *server) configure(fields map[string]any) {
 
 func (s *server) open(ctx context.Context) (*postgres.DB, error) {
 	return postgres.Open(ctx, s.app.String(), postgres.Options{Name: "witness", Pool: 4})
+}
+
+func (s *server) dropSecret(_ context.Context, _ *stage.Installation, name string) error {
+	trial.Execute(s.t, s.admin.String(), "DELETE FROM aval.sealed WHERE name = 'secrets/"+name+".sealed'")
+	return nil
 }
 
 func (s *server) reference(ctx context.Context, _ *stage.Installation) (reference.Repairs, func() error, error) {

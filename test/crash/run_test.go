@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -276,7 +273,7 @@ func (r *run) spoilReference() {
 
 // dropSecret has the key of task tokens made anew. Nothing in a run waits for a token.
 func (r *run) dropSecret() {
-	if err := os.Remove(r.in.Data(filepath.Join("keys", "secrets", "task-tokens.sealed"))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := r.backing.dropSecret(r.t.Context(), r.in, "task-tokens"); err != nil {
 		r.t.Fatal(err)
 	}
 }

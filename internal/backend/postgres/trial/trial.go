@@ -66,8 +66,8 @@ func (s *Server) Fresh(t testing.TB) Database {
 		t.Fatalf("prepare a database on %s: %v", Variable, s.err)
 	}
 	name := "aval_test_" + strings.ToLower(rand.Text()[:12])
-	run(t, admin, "CREATE DATABASE "+name+" TEMPLATE "+s.template)
-	t.Cleanup(func() { run(t, admin, "DROP DATABASE "+name+" WITH (FORCE)") })
+	Execute(t, admin, "CREATE DATABASE "+name+" TEMPLATE "+s.template)
+	t.Cleanup(func() { Execute(t, admin, "DROP DATABASE "+name+" WITH (FORCE)") })
 	return Database{Admin: at(admin, name, nil), URL: at(admin, name, &s.user)}
 }
 
@@ -78,8 +78,8 @@ func (s *Server) Empty(t testing.TB) (Database, postgres.User) {
 	name := "aval_test_" + strings.ToLower(rand.Text()[:12])
 	user := postgres.User{Name: name, Password: rand.Text()}
 	t.Cleanup(func() {
-		run(t, admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
-		run(t, admin, "DROP ROLE IF EXISTS "+name)
+		Execute(t, admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		Execute(t, admin, "DROP ROLE IF EXISTS "+name)
 	})
 	return Database{Admin: at(admin, name, nil), URL: at(admin, name, &user)}, user
 }
@@ -121,7 +121,8 @@ func at(admin, database string, user *postgres.User) string {
 	return u.String()
 }
 
-func run(t testing.TB, admin, statement string) {
+// Execute runs a statement as the administrator of the URL.
+func Execute(t testing.TB, admin, statement string) {
 	t.Helper()
 	ctx := context.Background() // the test's own has ended when it cleans up
 	conn, err := pgx.Connect(ctx, admin)
