@@ -59,7 +59,7 @@ func newHall(t *testing.T) *hall {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	folder := t.TempDir()
-	store, err := sealed.Open(sealed.Options{Folder: filepath.Join(folder, "keystore"), KeyFile: filepath.Join(folder, "kek"), Create: true})
+	store, err := sealed.Open(context.Background(), sealed.Options{Folder: filepath.Join(folder, "keystore"), KeyFile: filepath.Join(folder, "kek"), Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
