@@ -32,9 +32,8 @@ type Worker struct {
 	Decisions Decisions
 	Requests  Requests
 	Bus       bus.Bus
-	Park      func(ctx context.Context, record bus.Record, why error) error // keeps a record that is of no use, and raises the alarm
 	Log       *slog.Logger
-	Observe   func(outcome string, requests int) // may be nil; the outcomes are signed, refused, left and spoiled
+	Observe   func(outcome string, requests int) // may be nil; the outcomes are signed, refused and left
 }
 
 // How a batch of records is divided.
@@ -47,31 +46,41 @@ const (
 const (
 	outcomeSigned  = "signed"
 	outcomeRefused = "refused"
-	outcomeLeft    = "left"    // to be tried again: a key or a node was not to be had
-	outcomeSpoiled = "spoiled" // the record cannot be read, or nobody has asked for it
+	outcomeLeft    = "left" // to be tried again: a key or a node was not to be had
 )
 
-// Handle carries out what the records announce. For each record it gives why it is to be parked, or nil: then it is done, or left
-// to the next time that it is relayed. An error concerns all of them: they are to be handled again.
-func (w *Worker) Handle(ctx context.Context, records []bus.Record) (spoiled []error, err error) {
-	spoiled = make([]error, len(records))
-	steps := make([]Step, len(records))
+// Group is the group of all signing workers.
+const Group = "signing-worker"
+
+// Handle carries out what the records announce; it is a bus.Handler. A record is done as well when its request is left open, to be
+// relayed again. What cannot be read, and what nobody has asked for (A28), is of no use.
+func (w *Worker) Handle(ctx context.Context, records []bus.Record) []error {
+	errs := make([]error, len(records))
+	var steps []Step
+	at := make([]Step, len(records))
 	for i, r := range records {
-		steps[i], spoiled[i] = ReadUnsigned(r)
-	}
-	asked, err := w.Requests.Find(ctx, slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s == Step{} }))
-	if err != nil {
-		return nil, err
-	}
-	for i, step := range steps {
-		if _, known := asked[step]; !known && spoiled[i] == nil {
-			spoiled[i] = problem.New(ErrUnasked.Kind, ErrUnasked.Code, "nobody has asked to sign anything for %s at %s: the record was put on the topic by something else than Aval's relay", step.Message, step.State)
+		var err error
+		if at[i], err = ReadUnsigned(r); err != nil {
+			errs[i] = bus.Unusable(err)
+			continue
 		}
-		if spoiled[i] != nil {
-			w.observe(outcomeSpoiled, 1)
+		steps = append(steps, at[i])
+	}
+	asked, err := w.Requests.Find(ctx, steps)
+	for i, step := range at {
+		if _, known := asked[step]; err == nil && errs[i] == nil && !known {
+			errs[i] = bus.Unusable(problem.New(ErrUnasked.Kind, ErrUnasked.Code, "nobody has asked to sign anything for %s at %s: the record was put on the topic by something else than Aval's relay", step.Message, step.State))
 		}
 	}
-	return spoiled, w.carry(ctx, ordered(steps, asked))
+	if err == nil {
+		err = w.carry(ctx, ordered(steps, asked))
+	}
+	for i := range errs {
+		if errs[i] == nil && err != nil {
+			errs[i] = problem.New(problem.Unavailable, "signing-delayed", "the request could not be carried out now: %w", err)
+		}
+	}
+	return errs
 }
 
 // ordered gives the requests that are to be carried out, in the order of their records.

@@ -39,9 +39,6 @@ type hall struct {
 	store    *watched
 	own      []key.Key // bound to nothing
 	pool     []key.Key // of the pool "hot"
-
-	mu     sync.Mutex
-	parked []error
 }
 
 func newHall(t *testing.T) *hall {
@@ -86,13 +83,23 @@ func newHall(t *testing.T) *hall {
 }
 
 func (h *hall) worker() *signer.Worker {
-	return &signer.Worker{Signer: h.signer, Decisions: postgres.NewDecisions(h.db), Requests: h.requests, Bus: postgres.NewBus(h.db), Log: slog.New(slog.DiscardHandler),
-		Park: func(_ context.Context, _ bus.Record, why error) error {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.parked = append(h.parked, why)
-			return nil
-		}}
+	return &signer.Worker{Signer: h.signer, Decisions: postgres.NewDecisions(h.db), Requests: h.requests, Bus: postgres.NewBus(h.db), Log: slog.New(slog.DiscardHandler)}
+}
+
+// run is what the role does.
+func (h *hall) run(ctx context.Context) {
+	c := bus.Consumer{Bus: postgres.NewBus(h.db), Parked: postgres.NewParked(h.db), Group: signer.Group, Topics: []string{bus.Unsigned}, Handle: h.worker().Handle}
+	_ = c.Run(ctx)
+}
+
+// handle has records handled that nothing is wrong with.
+func (h *hall) handle(records []bus.Record) {
+	h.t.Helper()
+	for i, err := range h.worker().Handle(h.t.Context(), records) {
+		if err != nil {
+			h.t.Fatalf("record %d: %v", i, err)
+		}
+	}
 }
 
 // put commits n requests: for the key, or for the pool when it has no id.
@@ -177,7 +184,7 @@ func TestThePipelineSignsEachRequestOnce(t *testing.T) {
 	r := &relay.Relay{Sources: []relay.Source{&relay.Unsigned{Requests: h.requests, Again: time.Second}}, Cursors: postgres.NewCursors(h.db), Bus: postgres.NewBus(h.db), Batch: 32}
 	running.Go(func() { _ = r.Run(ctx) })
 	for range 3 {
-		running.Go(func() { _ = h.worker().Run(ctx) })
+		running.Go(func() { h.run(ctx) })
 	}
 	h.faults.Arm("signer.publish.before", fault.Fail, 2)
 	h.faults.Arm("decisions.store.after", fault.Fail, 2)
@@ -236,15 +243,15 @@ func TestI13RedeliveredRecordsGetTheStoredBytes(t *testing.T) {
 	requests := h.put(5, h.own[0])
 	records := h.records(requests)
 	h.faults.Arm("signer.publish.before", fault.Fail, 1)
-	if _, err := h.worker().Handle(t.Context(), records); !errors.Is(err, fault.ErrInjected) {
-		t.Fatal(err)
+	for _, err := range h.worker().Handle(t.Context(), records) {
+		if !errors.Is(err, fault.ErrInjected) || problem.KindOf(err) != problem.Unavailable {
+			t.Fatal(err)
+		}
 	}
 	before := h.decided(requests)
 	checkNonces(t, before, 5)
 	for range 2 {
-		if _, err := h.worker().Handle(t.Context(), append(records, records...)); err != nil {
-			t.Fatal(err)
-		}
+		h.handle(append(records, records...))
 	}
 	if after := h.decided(requests); fmt.Sprint(after) != fmt.Sprint(before) || h.store.signatures() != 5 {
 		t.Errorf("handled again: %v, want %v; %d signatures, want 5", after, before, h.store.signatures())
@@ -268,11 +275,7 @@ func TestI18APoisonRequestFailsAlone(t *testing.T) {
 	records := h.records([]signer.Request{good[0], unfit, unasked, good[1], late, nobody, good[2], good[3]})
 	records = append(records, bus.Record{Topic: bus.Unsigned, Value: []byte("{")}, bus.Record{Topic: bus.Unsigned, Value: []byte("{}")})
 	for range 2 { // and once more: nothing changes
-		spoiled, err := h.worker().Handle(t.Context(), records)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, why := range spoiled {
+		for i, why := range h.worker().Handle(t.Context(), records) {
 			want := map[int]error{2: signer.ErrUnasked, 8: signer.ErrRecord, 9: signer.ErrRecord}[i]
 			if !errors.Is(why, want) {
 				t.Errorf("record %d: %v; want %v", i, why, want)
@@ -305,12 +308,7 @@ func TestARefusalIsToldOnce(t *testing.T) {
 			t.Fatalf("it stands at %v, %v; want %v", asked[request.Step], err, want)
 		}
 	}
-	handle := func() {
-		t.Helper()
-		if _, err := h.worker().Handle(t.Context(), h.records([]signer.Request{request})); err != nil {
-			t.Fatal(err)
-		}
-	}
+	handle := func() { h.handle(h.records([]signer.Request{request})) }
 	ask(signer.ErrUnanswered)
 	handle()
 	ask(signer.ErrMismatch)
