@@ -32,10 +32,7 @@ func decisionRow(s *sqlite.Stmt) (signer.Decision, error) {
 		Key:  s.ColumnText(2), Chain: s.ColumnText(3), Nonce: uint64(s.ColumnInt64(4)), Fence: uint64(s.ColumnInt64(5)),
 		Signed: chain.Signed{Hash: hashColumn(s, 7), Raw: blob(s, 8)},
 	}
-	if err := json.Unmarshal(blob(s, 6), &d.Tx); err != nil {
-		return d, fmt.Errorf("read the transaction of the decision for %s at %s: %w", d.Step.Message, d.Step.State, err)
-	}
-	return d, nil
+	return d, decodeDecision(&d, blob(s, 6))
 }
 
 // readDecisions runs a query for the columns of selectDecision.
@@ -48,15 +45,30 @@ func readDecisions(conn *sqlite.Conn, rest string, bind func(*sqlite.Stmt)) (dec
 	return decisions, err
 }
 
+// readStep names one table a statement: SQLite prepares a join anew at every run, which costs more than all the rest.
 func readStep(conn *sqlite.Conn, step signer.Step) (d signer.Decision, found bool, err error) {
-	decisions, err := readDecisions(conn, "WHERE d.message = ? AND d.state = ?", func(s *sqlite.Stmt) {
+	d.Step = step
+	var seq int64
+	err = run(conn, "SELECT key, nonce, fence, tx, hash, raw FROM decisions WHERE message = ? AND state = ?", func(s *sqlite.Stmt) {
 		s.BindText(1, string(step.Message))
 		s.BindText(2, step.State)
+	}, func(s *sqlite.Stmt) error {
+		found, seq = true, s.ColumnInt64(0)
+		d.Nonce, d.Fence, d.Signed = uint64(s.ColumnInt64(1)), uint64(s.ColumnInt64(2)), chain.Signed{Hash: hashColumn(s, 4), Raw: blob(s, 5)}
+		return decodeDecision(&d, blob(s, 3))
 	})
-	if err != nil || len(decisions) == 0 {
+	if err != nil || !found {
 		return d, false, err
 	}
-	return decisions[0], true, nil
+	_, err = queryRow(conn, "SELECT id, chain FROM keys WHERE seq = ?", func(s *sqlite.Stmt) { s.BindInt64(1, seq) }, func(s *sqlite.Stmt) { d.Key, d.Chain = s.ColumnText(0), s.ColumnText(1) })
+	return d, true, err
+}
+
+func decodeDecision(d *signer.Decision, tx []byte) error {
+	if err := json.Unmarshal(tx, &d.Tx); err != nil {
+		return fmt.Errorf("read the transaction of the decision for %s at %s: %w", d.Step.Message, d.Step.State, err)
+	}
+	return nil
 }
 
 // Find reads the decisions of steps.

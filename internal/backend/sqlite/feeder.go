@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -58,26 +59,31 @@ func (f *Feeder) sleep(ctx context.Context, changed <-chan struct{}, next time.T
 	return nil
 }
 
-// claim takes what is due and not taken; next is when the earliest later one is due.
+// claim takes what is due and not taken; next is when the earliest later one is due. It ends the query itself: with a bound LIMIT
+// SQLite prepares it anew at every run.
 func (f *Feeder) claim(ctx context.Context, limit int) (ids []message.ID, next time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := micros(f.now())
 	err = f.db.view(ctx, func(conn *sqlite.Conn) error {
-		return run(conn, "SELECT id, due FROM messages WHERE due IS NOT NULL ORDER BY due LIMIT ?",
-			func(s *sqlite.Stmt) { s.BindInt64(1, int64(limit+len(f.taken)+1)) },
-			func(s *sqlite.Stmt) error {
-				id, due := message.ID(s.ColumnText(0)), s.ColumnInt64(1)
-				switch {
-				case due > now:
-					if next.IsZero() {
-						next = columnTime(s, 1)
-					}
-				case len(ids) < limit && !f.taken[id]:
-					ids = append(ids, id)
-				}
-				return nil
-			})
+		err := run(conn, "SELECT id, due FROM messages WHERE due IS NOT NULL ORDER BY due", nil, func(s *sqlite.Stmt) error {
+			id, due := message.ID(s.ColumnText(0)), s.ColumnInt64(1)
+			switch {
+			case due > now:
+				next = columnTime(s, 1)
+				return errEnough
+			case !f.taken[id]:
+				ids = append(ids, id)
+			}
+			if len(ids) == limit {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		return err
 	})
 	if err != nil {
 		return nil, next, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -99,7 +100,8 @@ func settle(all []transaction.Transaction, settled uint64) {
 	}
 }
 
-// complete adds to consecutive transactions of a key, in order, what came after their decisions.
+// complete adds to consecutive transactions of a key, in order, what came after their decisions. Attempts are put in order here:
+// SQLite prepares a statement with an order anew at every run.
 func complete(conn *sqlite.Conn, seq int64, all []transaction.Transaction) error {
 	first, last := all[0].Nonce, all[len(all)-1].Nonce
 	at := func(nonce uint64) *transaction.Transaction {
@@ -115,7 +117,7 @@ func complete(conn *sqlite.Conn, seq int64, all []transaction.Transaction) error
 		s.BindInt64(2, int64(first))
 		s.BindInt64(3, int64(last))
 	}
-	err := run(conn, "SELECT nonce, number, kind, tx, by, why, decided, hash, raw FROM attempts WHERE key = ? AND nonce BETWEEN ? AND ? ORDER BY nonce, number", bind, func(s *sqlite.Stmt) error {
+	err := run(conn, "SELECT nonce, number, kind, tx, by, why, decided, hash, raw FROM attempts WHERE key = ? AND nonce BETWEEN ? AND ?", bind, func(s *sqlite.Stmt) error {
 		t := at(uint64(s.ColumnInt64(0)))
 		a := transaction.Attempt{
 			Number: s.ColumnInt(1), Kind: transaction.Kind(s.ColumnText(2)), By: s.ColumnText(4), Why: s.ColumnText(5), At: time.UnixMicro(s.ColumnInt64(6)),
@@ -127,6 +129,9 @@ func complete(conn *sqlite.Conn, seq int64, all []transaction.Transaction) error
 	})
 	if err != nil {
 		return err
+	}
+	for _, t := range all {
+		slices.SortFunc(t.Attempts, func(a, b transaction.Attempt) int { return a.Number - b.Number })
 	}
 	err = run(conn, "SELECT nonce, status, sent, attempt, success, block, hash, gas, fee FROM fates WHERE key = ? AND nonce BETWEEN ? AND ?", bind, func(s *sqlite.Stmt) error {
 		at(uint64(s.ColumnInt64(0))).Fate = fateRow(s)
