@@ -15,34 +15,51 @@ import (
 // follows at later heads. It answers one error a step: transaction-unsigned where nothing was signed, and storage errors. That
 // the node did not take the bytes is no error: the keeper sees to it.
 func (k *Keeper) Offer(ctx context.Context, steps []signer.Step) []error {
-	errs := make([]error, len(steps))
-	found, err := k.Store.Find(ctx, steps)
-	groups := map[string][]uint64{}
+	places, errs := k.places(ctx, steps)
+	var all []bytesOf
+	for i, at := range places {
+		switch {
+		case errs[i] != nil:
+		case at.lane.admits(at.nonce, k.options.Rules.Window):
+			all = append(all, at.lane.newest(at.nonce)...)
+		default:
+			at.lane.change(at.nonce, func(o *Open) { o.Held = true })
+		}
+	}
+	k.broadcast(ctx, all)
+	return errs
+}
+
+// places finds the steps' transactions in memory, and puts those there that were not.
+func (k *Keeper) places(ctx context.Context, steps []signer.Step) ([]place, []error) {
+	places, errs := make([]place, len(steps)), make([]error, len(steps))
+	var rest []signer.Step
+	for i, step := range steps {
+		at, known := k.index.find(step)
+		if known && at.lane.ready(at.nonce) {
+			places[i] = at
+			continue
+		}
+		rest = append(rest, step)
+	}
+	if len(rest) == 0 {
+		return places, errs
+	}
+	found, err := k.Store.Find(ctx, rest)
 	for i, step := range steps {
 		t, decided := found[step]
 		switch {
+		case places[i].lane != nil:
 		case err != nil:
 			errs[i] = err
 		case !decided || len(t.Attempts[0].Signed.Raw) == 0:
 			errs[i] = problem.New(problem.Internal, "transaction-unsigned", "no signed bytes are stored for state %s of message %s", step.State, step.Message)
 		default:
-			k.lane(t.Key).remember(t)
-			groups[t.Key] = append(groups[t.Key], t.Nonce)
+			places[i] = place{k.lane(t.Key), t.Nonce}
+			places[i].lane.remember(t)
 		}
 	}
-	var all []bytesOf
-	for key, nonces := range groups {
-		l := k.lane(key)
-		for _, nonce := range nonces {
-			if l.admits(nonce, k.options.Rules.Window) {
-				all = append(all, l.newest(nonce)...)
-				continue
-			}
-			l.change(nonce, func(o *Open) { o.Held = true })
-		}
-	}
-	k.broadcast(ctx, all)
-	return errs
+	return places, errs
 }
 
 // bytesOf is one attempt on its way to the node.

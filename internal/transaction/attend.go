@@ -27,10 +27,10 @@ func (k *Keeper) attend(ctx context.Context, l *lane, info Lane, v View) {
 func (k *Keeper) watch(l *lane, info Lane, v View) {
 	l.see(info, v)
 	l.forget(max(info.Settled, v.Nonce))
-	if l.kept && k.options.Observe.Lane != nil {
+	if l.keeps() && k.options.Observe.Lane != nil {
 		k.options.Observe.Lane(Sight{Lane: info}) // what it has told of the lane is over
 	}
-	l.kept, l.others = false, true
+	l.keep(false)
 }
 
 // load reads what this process does not know yet of the lane's open transactions, as far as its window goes: all of them where
@@ -54,7 +54,7 @@ func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View) error {
 		l.remember(some...)
 		from = some[len(some)-1].Nonce + 1
 	}
-	l.kept, l.others = true, false
+	l.keep(true)
 	return nil
 }
 

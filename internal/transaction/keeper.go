@@ -124,18 +124,20 @@ type Keeper struct {
 	options Options
 	mu      sync.Mutex
 	lanes   map[string]*lane // by key
-	counted time.Time        // when balances were asked for; Run alone uses it
+	index   *index
+	counted time.Time // when balances were asked for; Run alone uses it
 }
 
 // New makes a Keeper for the network's chain.
 func New(ports Ports, options Options) *Keeper {
-	return &Keeper{Ports: ports, options: options.withDefaults(), lanes: map[string]*lane{}}
+	return &Keeper{Ports: ports, options: options.withDefaults(), lanes: map[string]*lane{}, index: &index{at: map[signer.Step]place{}}}
 }
 
 // Run looks at all lanes at each new head, and now and then without one, until ctx ends. What fails at one look is tried at
 // the next; a lane that is still being worked on is left out.
 func (k *Keeper) Run(ctx context.Context) error {
 	var working sync.WaitGroup
+	defer k.abandon()
 	defer working.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -247,13 +249,8 @@ func (k *Keeper) lane(key string) *lane {
 	defer k.mu.Unlock()
 	l := k.lanes[key]
 	if l == nil {
-		l = &lane{open: map[uint64]*Open{}}
+		l = &lane{open: map[uint64]*Open{}, index: k.index}
 		k.lanes[key] = l
 	}
 	return l
-}
-
-// Find gives the transactions of those steps that were decided, as far as they are recorded.
-func (k *Keeper) Find(ctx context.Context, steps []signer.Step) (map[signer.Step]Transaction, error) {
-	return k.Store.Find(ctx, steps)
 }

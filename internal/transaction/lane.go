@@ -7,9 +7,8 @@ import (
 
 // lane is what a Keeper remembers of a lane.
 type lane struct {
-	turn   sync.Mutex // held while the lane is looked at and worked on
-	kept   bool       // whether this process kept the lane at its last look; guarded by turn, as is the next
-	others bool       // whether another one may have, at that look: what this one knows of its transactions may be old
+	turn  sync.Mutex // held while the lane is looked at and worked on
+	index *index
 
 	mu        sync.Mutex // guards what follows; never held over I/O
 	info      Lane
@@ -18,6 +17,8 @@ type lane struct {
 	head      uint64 // the newest block at it
 	open      map[uint64]*Open
 	suspicion bool
+	kept      bool // whether this process kept the lane at its last look
+	others    bool // whether another one may have, at that look: what this one knows of its transactions may be old
 }
 
 // see notes what a look shows of the lane as a whole.
@@ -38,6 +39,7 @@ func (l *lane) forget(below uint64) {
 func (l *lane) drop(below uint64) {
 	for nonce := range l.open {
 		if nonce < below {
+			l.index.drop(l.open[nonce].Step)
 			delete(l.open, nonce)
 		}
 	}
@@ -49,13 +51,14 @@ func (l *lane) remember(all ...Transaction) {
 	defer l.mu.Unlock()
 	for _, t := range all {
 		if o := l.open[t.Nonce]; o != nil {
-			if len(t.Attempts) >= len(o.Attempts) {
+			if len(t.Attempts) >= len(o.Attempts) && t.sealed() >= o.sealed() {
 				o.Attempts = t.Attempts
 			}
 			continue
 		}
 		if t.Nonce >= l.info.Settled {
 			l.open[t.Nonce] = &Open{Transaction: t}
+			l.index.put(t.Step, place{l, t.Nonce})
 		}
 	}
 }

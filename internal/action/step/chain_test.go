@@ -28,6 +28,7 @@ const chainID = "eip155:1337"
 type ledger struct {
 	fates   map[string]transaction.Transaction // by hash of the first attempt; what is not here has no fate
 	offered []string
+	told    []string // hashes of what was signed
 	signed  map[signer.Step]signer.Decision
 	forgot  error // what Replay answers
 }
@@ -42,6 +43,12 @@ func (l *ledger) Offer(_ context.Context, steps []signer.Step) []error {
 		l.offered = append(l.offered, l.signed[s].Signed.Hash)
 	}
 	return errs
+}
+
+func (l *ledger) Signed(decisions []signer.Decision) {
+	for _, d := range decisions {
+		l.told = append(l.told, d.Signed.Hash)
+	}
 }
 
 func (l *ledger) Find(_ context.Context, steps []signer.Step) (map[signer.Step]transaction.Transaction, error) {

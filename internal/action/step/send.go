@@ -11,6 +11,8 @@ import (
 type Lanes interface {
 	// Offer gives the node the stored bytes of the steps' transactions. That it did not take them now is no error.
 	Offer(ctx context.Context, steps []signer.Step) []error
+	// Signed tells of decisions whose bytes are stored, so that Offer need not read them.
+	Signed(decisions []signer.Decision)
 	// Find gives the steps' transactions as far as they have come.
 	Find(ctx context.Context, steps []signer.Step) (map[signer.Step]transaction.Transaction, error)
 }

@@ -176,6 +176,7 @@ func (s signing) sign(ctx context.Context, drafts []*draft, tasks []Task, steps 
 		requests[k] = signer.Request{Step: steps[d.index], Tx: d.tx, Key: d.wallet.Key, Until: tasks[d.index].Record.Expires}
 	}
 	decisions, errs := s.keys.SignAll(ctx, requests)
+	s.tell(decisions)
 	for k, d := range drafts {
 		if errs[k] != nil {
 			out[d.index] = unsigned(errs[k])
@@ -184,6 +185,21 @@ func (s signing) sign(ctx context.Context, drafts []*draft, tasks []Task, steps 
 		signed := decisions[k]
 		tx := reference{State: signed.Step.State, Chain: signed.Chain, From: signed.Tx.From, Nonce: signed.Nonce, Hash: signed.Signed.Hash}
 		out[d.index] = Outcome{Output: tx, Note: tx.String()}
+	}
+}
+
+// tell lets the lanes know what they will be offered.
+func (s signing) tell(decisions []signer.Decision) {
+	signed := map[string][]signer.Decision{}
+	for _, d := range decisions {
+		if len(d.Signed.Raw) > 0 {
+			signed[d.Chain] = append(signed[d.Chain], d)
+		}
+	}
+	for id, some := range signed {
+		if ch, err := s.chains.Get(id); err == nil { // it was found before, to build them
+			ch.Lanes.Signed(some)
+		}
 	}
 }
 

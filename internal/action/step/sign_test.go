@@ -53,7 +53,7 @@ func (o *office) SignAll(_ context.Context, requests []signer.Request) ([]signer
 	o.signed = append(o.signed, requests...)
 	decisions := make([]signer.Decision, len(requests))
 	for i, r := range requests {
-		decisions[i] = signer.Decision{Step: r.Step, Chain: chainID, Tx: r.Tx, Signed: chain.Signed{Hash: "0x01"}}
+		decisions[i] = signer.Decision{Step: r.Step, Chain: chainID, Tx: r.Tx, Signed: chain.Signed{Hash: "0x01", Raw: []byte{1}}}
 	}
 	return decisions, make([]error, len(requests))
 }
@@ -74,7 +74,7 @@ func (o *office) sign(t *testing.T, now time.Time, fees chain.FeePolicies, tasks
 	}
 	owner := desk{Client: clients.Client{ID: "cli_a"}, Wallet: wallet.Wallet{ID: "wal_a", Owner: "cli_a", Chain: chainID, Address: payer, Key: "key_a"}}
 	gate := step.NewGate(rules, owner, drawer{owner}, func() time.Time { return now })
-	return step.Sign(gate, o, step.Chains{chainID: {Network: o, Codec: evm.NewCodec(1337), Fees: fees}}).Run(t.Context(), tasks)
+	return step.Sign(gate, o, step.Chains{chainID: {Network: o, Codec: evm.NewCodec(1337), Fees: fees, Lanes: o.l}}).Run(t.Context(), tasks)
 }
 
 // TestAnExpiredMessageIsNotSigned: it may have been parked for months. What was decided before is completed.
@@ -96,7 +96,7 @@ func TestAnExpiredMessageIsNotSigned(t *testing.T) {
 			o.l.signed = map[signer.Step]signer.Decision{at: {Step: at}}
 		}
 		out := o.sign(t, test.now, chain.FeePolicies{}, task)[0]
-		if code(out.Err) != test.want || (test.want == "") != (len(o.signed) == 1) || test.want != "" && len(o.built) > 0 {
+		if code(out.Err) != test.want || (test.want == "") != (len(o.signed) == 1) || len(o.l.told) != len(o.signed) || test.want != "" && len(o.built) > 0 {
 			t.Errorf("%s: %v, built %d, signed %d", name, out.Err, len(o.built), len(o.signed))
 		}
 	}
