@@ -81,12 +81,7 @@ func open(ctx context.Context, path string, options Options) (*DB, error) {
 	if size == 0 {
 		size = 4
 	}
-	readers, err := sqlitex.NewPool(path, sqlitex.PoolOptions{
-		PoolSize: size, Flags: sqlite.OpenReadWrite | sqlite.OpenWAL,
-		PrepareConn: func(c *sqlite.Conn) error {
-			return pragmas(c, "query_only = on", "cache_size = -8000")
-		},
-	})
+	readers, err := reading(path, size)
 	if err != nil {
 		return nil, errors.Join(describe(path, err), conn.Close(), lock.Close())
 	}
@@ -98,6 +93,45 @@ func open(ctx context.Context, path string, options Options) (*DB, error) {
 	db.clients = &Clients{db: db, cache: map[string]clients.Client{}}
 	go db.write(conn)
 	return db, nil
+}
+
+// reading makes connections that read.
+func reading(path string, size int) (*sqlitex.Pool, error) {
+	return sqlitex.NewPool(path, sqlitex.PoolOptions{
+		PoolSize: size, Flags: sqlite.OpenReadWrite | sqlite.OpenWAL,
+		PrepareConn: func(c *sqlite.Conn) error {
+			return pragmas(c, "query_only = on", "cache_size = -8000")
+		},
+	})
+}
+
+// OpenReader opens the system of record at path to be read, also while a process uses it. Nothing can be written through it.
+func OpenReader(ctx context.Context, path string) (*DB, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, problem.New(problem.NotFound, "storage-missing", "there is no system of record at %s (%w); give the data folder of an installation", path, err)
+	}
+	readers, err := reading(path, 1)
+	if err != nil {
+		return nil, describe(path, err)
+	}
+	db := &DB{path: path, readers: readers}
+	schema, err := migrations("schema/record")
+	if err == nil {
+		err = db.view(ctx, func(conn *sqlite.Conn) error { return level(conn, path, len(schema.Migrations)) })
+	}
+	if err != nil {
+		return nil, errors.Join(err, readers.Close())
+	}
+	return db, nil
+}
+
+// level refuses a file with another schema than this program's.
+func level(conn *sqlite.Conn, path string, want int) error {
+	is, err := sqlitex.ResultInt(conn.Prep("PRAGMA user_version"))
+	if err == nil && is != want {
+		err = problem.New(problem.Invalid, "storage-other-version", "%s is at level %d and this program reads level %d; use the program of the version that serves it", path, is, want)
+	}
+	return err
 }
 
 // prepare opens the writing connection and brings the schema up to date.
@@ -150,6 +184,9 @@ func migrations(folder string) (sqlitemigration.Schema, error) {
 
 // Close waits for the writes under way, then closes the file.
 func (db *DB) Close() error {
+	if db.lock == nil { // a reader's
+		return db.readers.Close()
+	}
 	close(db.stop)
 	<-db.stopped
 	return errors.Join(db.readers.Close(), db.lock.Close())
