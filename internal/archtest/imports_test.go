@@ -46,6 +46,7 @@ var sealed = []struct {
 	{"zombiezen.com/go/sqlite", []string{"internal/backend/sqlite"}, "backends are native: their SQL stays with them"},
 	{"github.com/jackc/pgx/v5", []string{"internal/backend/postgres", "cmd"}, "backends are native: their SQL stays with them"},
 	{"go.etcd.io/etcd/client/v3", []string{"internal/backend/etcd"}, "backends are native: their transactions stay with them"},
+	{"github.com/twmb/franz-go", []string{"internal/backend/kafka"}, "backends are native: their client stays with them"},
 	{"math/rand", nil, "chance in Aval is cryptographic, or handed in by a test"},
 }
 
