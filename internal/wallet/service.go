@@ -48,6 +48,7 @@ type Service struct {
 
 	seed    maphash.Seed
 	creates [64]sync.Mutex // by owner and name: keys are not made in vain for creations that race
+	known   known
 }
 
 // NewService serves the wallets of store on the chains given.
@@ -110,11 +111,20 @@ func (s *Service) chain(id string) (Chain, error) {
 }
 
 // Get reads a wallet by id, whoever owns it.
-func (s *Service) Get(ctx context.Context, id string) (Wallet, error) { return s.store.Get(ctx, id) }
+func (s *Service) Get(ctx context.Context, id string) (Wallet, error) {
+	if w, found := s.known.get(id); found {
+		return w, nil
+	}
+	w, err := s.store.Get(ctx, id)
+	if err == nil {
+		s.known.put(w)
+	}
+	return w, err
+}
 
 // Owned reads an owner's wallet; another's is ErrUnknown, as if it were not there (A21).
 func (s *Service) Owned(ctx context.Context, owner, id string) (Wallet, error) {
-	w, err := s.store.Get(ctx, id)
+	w, err := s.Get(ctx, id)
 	if err == nil && w.Owner != owner {
 		return Wallet{}, ErrUnknown
 	}

@@ -34,8 +34,8 @@ var (
 // Store is the port to the inventory.
 //
 // Durability: what returned nil is on stable storage. Ordering: ids sort by creation. Consistency: unique by id, by
-// (owner, name) and by (chain, address); reads see every Add that returned before they began. Its conformance suite is
-// wallettest.
+// (owner, name) and by (chain, address); reads see every Add that returned before they began; a wallet never changes. Its
+// conformance suite is wallettest.
 type Store interface {
 	// Add keeps a new wallet; ErrExists when a part that is unique is taken.
 	Add(ctx context.Context, w Wallet) error

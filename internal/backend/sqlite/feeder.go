@@ -18,13 +18,14 @@ type Feeder struct {
 	db    *DB
 	now   func() time.Time
 	mu    sync.Mutex
-	taken map[message.ID]bool
+	taken map[int64]bool // the rows of messages that are claimed
+	rows  map[message.ID]int64
 	freed chan struct{} // signalled when claims were settled
 }
 
 // NewFeeder uses the system of record; now is the clock that due times are compared with.
 func NewFeeder(db *DB, now func() time.Time) *Feeder {
-	return &Feeder{db: db, now: now, taken: map[message.ID]bool{}, freed: make(chan struct{}, 1)}
+	return &Feeder{db: db, now: now, taken: map[int64]bool{}, rows: map[message.ID]int64{}, freed: make(chan struct{}, 1)}
 }
 
 // Claim waits until an id is due.
@@ -59,39 +60,54 @@ func (f *Feeder) sleep(ctx context.Context, changed <-chan struct{}, next time.T
 	return nil
 }
 
-// claim takes what is due and not taken; next is when the earliest later one is due. It ends the query itself: with a bound LIMIT
-// SQLite prepares it anew at every run.
+// claim takes what is due and not taken; next is when the earliest later one is due. What is taken stays due until it moves on, and
+// is passed over each time: so rows are told apart by what stands in the index. The query is ended here, as with a bound LIMIT SQLite
+// prepares it anew at every run.
 func (f *Feeder) claim(ctx context.Context, limit int) (ids []message.ID, next time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := micros(f.now())
+	var rows []int64
 	err = f.db.view(ctx, func(conn *sqlite.Conn) error {
-		err := run(conn, "SELECT id, due FROM messages WHERE due IS NOT NULL ORDER BY due", nil, func(s *sqlite.Stmt) error {
-			id, due := message.ID(s.ColumnText(0)), s.ColumnInt64(1)
+		err := run(conn, "SELECT rowid, due FROM messages WHERE due IS NOT NULL ORDER BY due", nil, func(s *sqlite.Stmt) error {
+			row, due := s.ColumnInt64(0), s.ColumnInt64(1)
 			switch {
 			case due > now:
 				next = columnTime(s, 1)
 				return errEnough
-			case !f.taken[id]:
-				ids = append(ids, id)
+			case !f.taken[row]:
+				rows = append(rows, row)
 			}
-			if len(ids) == limit {
+			if len(rows) == limit {
 				return errEnough
 			}
 			return nil
 		})
-		if errors.Is(err, errEnough) {
-			return nil
+		if err != nil && !errors.Is(err, errEnough) {
+			return err
 		}
+		ids, err = f.take(conn, rows)
 		return err
 	})
 	if err != nil {
 		return nil, next, err
 	}
-	for _, id := range ids {
-		f.taken[id] = true
+	for i, id := range ids {
+		f.taken[rows[i]], f.rows[id] = true, rows[i]
 	}
 	return ids, next, nil
+}
+
+// take reads whose rows they are.
+func (f *Feeder) take(conn *sqlite.Conn, rows []int64) ([]message.ID, error) {
+	ids := make([]message.ID, len(rows))
+	for i, row := range rows {
+		_, err := queryRow(conn, "SELECT id FROM messages WHERE rowid = ?", func(s *sqlite.Stmt) { s.BindInt64(1, row) }, func(s *sqlite.Stmt) { ids[i] = message.ID(s.ColumnText(0)) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
 }
 
 // Settle ends claims.
@@ -99,7 +115,8 @@ func (f *Feeder) Settle(_ context.Context, ids []message.ID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, id := range ids {
-		delete(f.taken, id)
+		delete(f.taken, f.rows[id])
+		delete(f.rows, id)
 	}
 	select {
 	case f.freed <- struct{}{}:
