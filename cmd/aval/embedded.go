@@ -75,6 +75,7 @@ type platform struct {
 	catalog   *message.Catalog
 	clients   *clients.Service
 	signer    *signer.Signer
+	signerFor func(worker string, wait time.Duration) *signer.Signer // another one, with the same keys
 	tasks     *tasktoken.Maker
 	keeper    *transaction.Keeper
 	wallets   *wallet.Service
@@ -230,7 +231,10 @@ func (p *platform) openCustody(ctx context.Context) error {
 	account := func(ctx context.Context, _, address string) (chain.Account, error) {
 		return p.network.Account(ctx, address)
 	}
-	p.signer = signer.New(p.storage.keys, p.storage.decisions, store, codec, account, signer.Options{Holder: p.storage.holder + "/sign", Faults: p.options.faults, Log: p.log})
+	p.signerFor = func(worker string, wait time.Duration) *signer.Signer {
+		return signer.New(p.storage.keys, p.storage.decisions, store, codec, account, signer.Options{Holder: p.storage.holder + "/" + worker, Wait: wait, Faults: p.options.faults, Log: p.log})
+	}
+	p.signer = p.signerFor("sign", 0)
 	p.wallets = wallet.NewService(p.storage.wallets, p.signer, map[string]wallet.Chain{p.chainID: {Network: p.network, Codec: p.network.Codec()}}, time.Now)
 	p.keeper = p.newKeeper()
 	return p.signer.Recover(ctx, p.storage.holder)
@@ -287,7 +291,7 @@ func (p *platform) policy() (*policy.Policy, error) {
 
 func (p *platform) actions(rules *policy.Policy) []step.Action {
 	chains, gate := p.chains(), step.NewGate(rules, p.clients, p.wallets, time.Now)
-	return shippedActions(p.wallets, gate, p.signer, chains)
+	return shippedActions(p.wallets, gate, p.signs(), chains)
 }
 
 // shippedActions are the actions of this program. Whoever asks for their names alone leaves out what they work on.

@@ -20,10 +20,15 @@ const (
 	roleController role = "controller" // drives messages through their workflows, and signs and sends for them
 	roleWatcher    role = "watcher"    // keeps the lanes of the chain, moves Reference on, looks after keys: one process at a time
 	roleAll        role = "all"
+
+	roleRelay         role = "relay"          // takes what is committed to the bus: one process at a time
+	roleSigningWorker role = "signing-worker" // signs, where controllers do not
 )
 
 // every role there is, as all means it.
-func every() []role { return []role{roleAPI, roleController, roleWatcher} }
+func every() []role {
+	return []role{roleAPI, roleController, roleWatcher, roleRelay, roleSigningWorker}
+}
 
 // parseRoles reads what --role says; nothing means all.
 func parseRoles(names []string) (roles []role, err error) {
@@ -35,7 +40,7 @@ func parseRoles(names []string) (roles []role, err error) {
 		case slices.Contains(every(), r):
 			roles = append(roles, r)
 		default:
-			return nil, misused("role-unknown", "there is no role %q; --role takes api, controller, watcher or all, and several of them with commas", name)
+			return nil, misused("role-unknown", "there is no role %q; --role takes %s or all, and several of them with commas", name, named(every()))
 		}
 	}
 	if len(roles) == 0 {
@@ -54,7 +59,19 @@ func checkRoles(roles []role, c config.Config) error {
 	if c.Database.URL == "" && len(roles) < len(every()) {
 		return misused("role-needs-database", "a process without a PostgreSQL database has every role; leave --role out, or set database.url")
 	}
+	if whole := len(roles) == len(every()); !whole && slices.Contains(roles, roleSigningWorker) && c.Signing.By != config.SignedByWorkers {
+		return misused("role-without-work", "the role %s has nothing to do while controllers sign; set signing.by to workers, for all processes", roleSigningWorker)
+	}
 	return nil
+}
+
+// named lists roles for people.
+func named(roles []role) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, ", ")
 }
 
 // services are what the roles of this process run, in the order of their start. Every process answers for its health, and for its
@@ -75,6 +92,7 @@ func (p *platform) services(group *lifecycle.Group) {
 	if p.has(roleController) {
 		group.Add("controller", p.control.Run)
 	}
+	p.pipelineServices(group)
 	group.Add("gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.gauge) })
 	group.Add("api", func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) })
 }

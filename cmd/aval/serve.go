@@ -14,7 +14,7 @@ import (
 
 type serveCommand struct {
 	settings `embed:""`
-	Role     []string `help:"What this process does: api, controller, watcher, or all of it. Several with commas; on a PostgreSQL database other processes do the rest." default:"all" placeholder:"ROLE"`
+	Role     []string `help:"What this process does: api, controller, watcher, relay, signing-worker, or all of it. Several with commas; on a PostgreSQL database other processes do the rest." default:"all" placeholder:"ROLE"`
 	File     string   `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file; aval config prints an example." placeholder:"FILE"`
 }
 
@@ -31,6 +31,11 @@ On a PostgreSQL database several processes share the work. Each does all of it, 
     api         serves the HTTP API
     controller  drives messages through their workflows, signs and sends
     watcher     follows the chain, moves the read model on, looks after keys; several take turns
+
+With signing.by: workers the controllers sign nothing, and some process has to have each of these as well:
+
+    relay           takes what is committed to the bus; several take turns
+    signing-worker  signs; as many as there is work for
 
     aval serve --config aval.yaml --role controller,watcher`
 }

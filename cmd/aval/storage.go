@@ -39,6 +39,7 @@ type storage struct {
 	clients      clients.Store
 	secrets      auth.Secrets
 	wallets      wallet.Store
+	pipeline                    // what SQLite has none of
 	sealed       keystore.Blobs // where keys are sealed; nil: in files of the data folder
 
 	ready map[string]func(context.Context) error // what else has to answer, by name

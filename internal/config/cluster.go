@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Etcd configures the registry of keys and their leases. What is decided with the keys is in the database all the same, and the
 // registry is filled from there when it is new. A database whose keys were leased by etcd once stays with it.
@@ -54,4 +57,35 @@ func (c Etcd) Source() (kind, arg string) { return source(c.Password) }
 
 func (v *violations) certificate(field string, c TLS) {
 	v.that((c.Cert == "") == (c.Key == ""), "%s.cert and %s.key belong together: set both, or neither", field, field)
+}
+
+// Signing configures who signs transactions.
+type Signing struct {
+	// Who signs: controller, the process that drives a message, at once; or workers, processes with the role signing-worker, which
+	// need PostgreSQL and also the role relay in some process. It can be changed between two starts of all processes.
+	By string `yaml:"by"`
+
+	// With by: workers, how many a process with the role signing-worker runs side by side.
+	Workers int `yaml:"workers"`
+
+	// With by: workers, the most requests that one of them takes at once.
+	Batch int `yaml:"batch"`
+
+	// Whether the role relay publishes what happens to messages on the topic events, as CloudEvents. Once it does, events are kept
+	// in the database until they have been published.
+	Events bool `yaml:"events"`
+}
+
+// Who signs.
+const (
+	SignedByController = "controller"
+	SignedByWorkers    = "workers"
+)
+
+func (v *violations) signing(c Signing, database Database) {
+	v.that(slices.Contains([]string{SignedByController, SignedByWorkers}, c.By), "signing.by is %q: set controller or workers", c.By)
+	v.that(c.Workers >= 1, "signing.workers is %d: set 1 or more", c.Workers)
+	v.that(c.Batch >= 1, "signing.batch is %d: set 1 or more, such as 1024", c.Batch)
+	v.that(database.URL != "" || c.By != SignedByWorkers, "signing.by is workers and database.url is not set: one process on SQLite files signs itself; set database.url, or signing.by to controller")
+	v.that(database.URL != "" || !c.Events, "signing.events is true and database.url is not set: without PostgreSQL there is no bus to publish on")
 }

@@ -37,6 +37,9 @@ type Config struct {
 	// The signing keys, sealed in the data folder, or in the database when there is one.
 	Custody Custody `yaml:"custody"`
 
+	// Who signs transactions, and what is published on the bus.
+	Signing Signing `yaml:"signing"`
+
 	// The file with the rules of who may do what, with how much (CEL; what no rule allows is denied). Empty: the rules
 	// that ship with Aval.
 	Policy string `yaml:"policy"`
@@ -284,6 +287,7 @@ func Default() Config {
 			Dev:   DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
 		},
 		Custody:    Custody{KeyFile: "aval.kek"},
+		Signing:    Signing{By: SignedByController, Workers: 2, Batch: 1024},
 		Controller: Controller{InFlight: 1024, Loops: 2},
 		Telemetry:  Telemetry{LogLevel: "info"},
 	}

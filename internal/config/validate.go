@@ -27,6 +27,7 @@ func (c Config) Validate() error {
 	v.that(c.Messages.IDExpiry >= time.Second, "messages.id_expiry is %s: clients need time to sign; set 1s or more, such as 24h", c.Messages.IDExpiry)
 	v.chain(c.Chain)
 	v.custody(c.Custody, c.Data)
+	v.signing(c.Signing, c.Database)
 	v.that(c.Controller.Loops >= 1, "controller.loops is %d: nothing would be driven; set 1 or more", c.Controller.Loops)
 	v.that(c.Controller.InFlight >= max(1, c.Controller.Loops), "controller.in_flight is %d: set at least 1 for each of the %d loops", c.Controller.InFlight, c.Controller.Loops)
 	levels := []string{"debug", "info", "warn", "error"}

@@ -25,6 +25,7 @@ type Metrics struct {
 	requests     *prometheus.HistogramVec
 	rpc          *prometheus.HistogramVec
 	lanes        lanes
+	pipeline     pipeline
 	points       *prometheus.HistogramVec
 	breakers     *prometheus.GaugeVec
 	trips        *prometheus.HistogramVec
@@ -55,6 +56,8 @@ func NewMetrics() *Metrics {
 	}
 	m.lanes = newLanes()
 	m.lanes.register(m.registry)
+	m.pipeline = newPipeline()
+	m.pipeline.register(m.registry)
 	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc, m.points, m.breakers, m.trips, m.up, m.lag,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

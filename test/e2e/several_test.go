@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/url"
 	"os"
@@ -51,8 +52,8 @@ type payer struct {
 	wallet client.Wallet
 }
 
-// gather starts n processes; attempts is how often the SDK tries one of them.
-func gather(t *testing.T, n, attempts int) *crowd {
+// gather starts n processes, with what else the configuration says; attempts is how often the SDK tries one of them.
+func gather(t *testing.T, n, attempts int, also ...map[string]any) *crowd {
 	t.Helper()
 	database := &trial.Server{Given: os.Getenv(trial.Variable)}
 	t.Cleanup(func() { // registered first, so it runs after the database that was made from it is gone
@@ -74,11 +75,15 @@ func gather(t *testing.T, n, attempts int) *crowd {
 	u.User = url.User(u.User.Username())
 	c := &crowd{t: t, chain: stage.NewChain(t, t.TempDir()), sent: map[common.Address]string{}}
 	for i := range n {
-		c.all = append(c.all, stage.Install(t, program, map[string]any{
+		configuration := map[string]any{
 			"data": filepath.Join(folder, fmt.Sprint("data-", i)), "custody": map[string]any{"key_file": filepath.Join(folder, "aval.kek")},
 			"database": map[string]any{"url": u.String(), "password": "file:" + password, "connections": 8},
 			"chain":    map[string]any{"url": c.chain.Wire.URL, "id": c.chain.ChainID(), "poll": "100ms"},
-		}))
+		}
+		for _, part := range also {
+			maps.Copy(configuration, part)
+		}
+		c.all = append(c.all, stage.Install(t, program, configuration))
 		c.live = append(c.live, nil)
 		c.start(i, "")
 	}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/bus"
+	"github.com/avalhq/aval/internal/config"
+	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/leader"
+	"github.com/avalhq/aval/internal/lifecycle"
+	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/relay"
+	"github.com/avalhq/aval/internal/telemetry"
+)
+
+// pipeline is the ports of what several roles do together over the bus. SQLite, with one process, has none of them.
+type pipeline struct {
+	bus      bus.Bus
+	parked   bus.Parked
+	requests signer.Requests
+	cursors  relay.Cursors
+}
+
+// leaseWait is how long a signing worker waits for a key that another one has, before it leaves the request for later.
+const leaseWait = 5 * time.Second
+
+// pipelined says whether transactions are signed by signing workers.
+func (p *platform) pipelined() bool { return p.config.Signing.By == config.SignedByWorkers }
+
+// signs is what the sign action has transactions signed by.
+func (p *platform) signs() step.Signer {
+	if p.pipelined() {
+		return &signer.Pipeline{Decisions: p.storage.decisions, Requests: p.storage.requests}
+	}
+	return p.signer
+}
+
+// pipelineServices are those of the roles that work over the bus.
+func (p *platform) pipelineServices(group *lifecycle.Group) {
+	if p.has(roleRelay) && (p.pipelined() || p.config.Signing.Events) {
+		seat := leader.New(p.storage.elections, "relay", p.log)
+		group.Add("relay seat", seat.Run)
+		group.Add("relay", p.relay(seat).Run)
+	}
+	if !p.pipelined() {
+		return
+	}
+	if p.has(roleSigningWorker) {
+		for range p.config.Signing.Workers {
+			group.Add("signing worker", p.signingWorker().Run)
+		}
+	}
+	if p.has(roleController) {
+		group.Add("signed", p.hear)
+	}
+	group.Add("signing gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.signingGauge) })
+}
+
+// relay takes what is committed to the bus.
+func (p *platform) relay(seat *leader.Seat) *relay.Relay {
+	r := &relay.Relay{Cursors: p.storage.cursors, Bus: p.storage.bus, Seat: seat, Log: p.log, Observe: p.metrics.Relayed}
+	if p.pipelined() {
+		r.Sources = append(r.Sources, &relay.Unsigned{Requests: p.storage.requests})
+	}
+	if p.config.Signing.Events {
+		r.Sources = append(r.Sources, &relay.Events{Outbox: p.storage.outbox, Address: p.install.Contract.Hex()})
+	}
+	return r
+}
+
+// signingWorker reads requests and carries them out.
+func (p *platform) signingWorker() bus.Consumer {
+	w := &signer.Worker{
+		Signer: p.signerFor("worker", leaseWait), Decisions: p.storage.decisions, Requests: p.storage.requests, Bus: p.storage.bus, Log: p.log, Observe: p.metrics.SigningRequests,
+	}
+	return bus.Consumer{Bus: p.storage.bus, Parked: p.storage.parked, Group: signer.Group, Topics: []string{bus.Unsigned}, Batch: p.config.Signing.Batch, Handle: w.Handle, Log: p.log}
+}
+
+// hear has it noticed at once that transactions are signed. It is a hint: what it misses is asked for again in its own time.
+func (p *platform) hear(ctx context.Context) error {
+	return bus.Consumer{Bus: p.storage.bus, Parked: p.storage.parked, Topics: []string{bus.Signed}, Log: p.log, Handle: func(_ context.Context, records []bus.Record) []error {
+		var ids []message.ID
+		for _, r := range records {
+			if d, err := signer.ReadSigned(r); err == nil { // what cannot be read is parked by those whose task it is
+				ids = append(ids, d.Step.Message)
+			}
+		}
+		p.control.Nudge("sign", ids...)
+		return make([]error, len(records))
+	}}.Run(ctx)
+}
+
+func (p *platform) signingGauge(ctx context.Context) {
+	if n, oldest, err := p.storage.requests.Waiting(ctx); err == nil {
+		p.metrics.SigningWaiting(n, oldest, time.Now())
+	}
+}
