@@ -53,13 +53,13 @@ func (n *Network) Quote(ctx context.Context, percentile int) (chain.Quote, error
 	if at, found := slices.BinarySearch(n.fees.asked, percentile); !found {
 		n.fees.asked = slices.Insert(n.fees.asked, at, percentile)
 	}
-	m, err := n.survey(ctx, n.fees.asked)
+	told, err := n.survey(ctx, n.fees.asked)
 	if err != nil {
 		return chain.Quote{}, err
 	}
 	quotes := make(map[int]chain.Quote, len(n.fees.asked))
 	for at, p := range n.fees.asked {
-		if quotes[p], err = n.quote(m, at); err != nil {
+		if quotes[p], err = n.quote(told, at); err != nil {
 			return chain.Quote{}, err
 		}
 	}
@@ -88,35 +88,52 @@ type market struct {
 	tip, price *hexutil.Big // what the node suggests; nil where it does not know the question
 }
 
-// survey asks in one round trip. A node of an older kind answers only some of it.
-func (n *Network) survey(ctx context.Context, percentiles []int) (*market, error) {
+// voices is how many nodes are asked what a unit of gas costs, where there are so many: of three, one that lies changes nothing.
+const voices = 3
+
+// survey asks several nodes, in one round trip each.
+func (n *Network) survey(ctx context.Context, percentiles []int) ([]*market, error) {
+	return among(ctx, n, max(n.config.Quorum, min(voices, len(n.endpoints))), func(ctx context.Context, e *endpoint) (*market, error) {
+		return e.survey(ctx, percentiles)
+	})
+}
+
+// survey asks this node. One of an older kind answers only some of it.
+func (e *endpoint) survey(ctx context.Context, percentiles []int) (*market, error) {
 	m := &market{}
 	elems := []rpc.BatchElem{
 		request(&m.head, "eth_getBlockByNumber", "latest", false),
-		request(&m.history, "eth_feeHistory", hexutil.Uint64(n.config.FeeBlocks), "latest", percentiles),
+		request(&m.history, "eth_feeHistory", hexutil.Uint64(e.config.FeeBlocks), "latest", percentiles),
 		request(&m.tip, "eth_maxPriorityFeePerGas"),
 		request(&m.price, "eth_gasPrice"),
 	}
-	if err := n.batch(ctx, elems); err != nil {
+	if err := e.batch(ctx, elems); err != nil {
 		return nil, err
 	}
 	if err := elems[0].Error; err != nil {
-		return nil, n.unanswered(elems[0].Method, err)
+		return nil, e.unanswered(elems[0].Method, err)
 	}
 	if errs := []error{elems[1].Error, elems[2].Error, elems[3].Error}; !slices.Contains(errs, nil) {
-		return nil, n.unanswered("the question for fees", errors.Join(errs...))
+		return nil, e.unanswered("the question for fees", errors.Join(errs...))
 	}
 	return m, nil
 }
 
-// quote prices one percentile: the one with that place in the list that was asked for.
-func (n *Network) quote(m *market, at int) (chain.Quote, error) {
-	legacy, err := n.legacy(m)
+// quote prices one percentile: the one with that place in the list that was asked for. Of what several nodes tell the median
+// counts. Where that is between two, what costs nothing when it is wrong: the higher base fee and limit, the lower tip.
+func (n *Network) quote(told []*market, at int) (chain.Quote, error) {
+	dynamic := each(told, func(m *market) *big.Int { return m.next() })
+	legacy, err := n.legacy(2*len(dynamic) > len(told))
 	if err != nil {
 		return chain.Quote{}, err
 	}
-	quote := chain.Quote{GasLimit: uint64(m.head.GasLimit)}
-	base, tip := m.next(), n.tip(m, at)
+	var base *big.Int
+	if 2*len(dynamic) > len(told) {
+		base = dynamic[len(dynamic)/2]
+	}
+	tips := each(told, func(m *market) *big.Int { return n.tip(m, at) })
+	limits := each(told, func(m *market) *big.Int { return new(big.Int).SetUint64(uint64(m.head.GasLimit)) })
+	tip, quote := tips[(len(tips)-1)/2], chain.Quote{GasLimit: limits[len(limits)/2].Uint64()}
 	switch {
 	case legacy && base == nil:
 		quote.Price = chain.Price{Fee: tip, Legacy: true}
@@ -133,12 +150,23 @@ func (n *Network) quote(m *market, at int) (chain.Quote, error) {
 	return quote, nil
 }
 
-// legacy tells whether transactions have one gas price.
-func (n *Network) legacy(m *market) (bool, error) {
+// each is what the nodes tell of one thing, rising, without those that do not tell it.
+func each(told []*market, of func(*market) *big.Int) (all []*big.Int) {
+	for _, m := range told {
+		if number := of(m); number != nil {
+			all = append(all, number)
+		}
+	}
+	slices.SortFunc(all, (*big.Int).Cmp)
+	return all
+}
+
+// legacy tells whether transactions have one gas price, given whether blocks have a base fee.
+func (n *Network) legacy(based bool) (bool, error) {
 	switch {
 	case n.config.FeeKind == FeeLegacy:
 		return true, nil
-	case m.head.BaseFee != nil:
+	case based:
 		return false, nil
 	case n.config.FeeKind == FeeDynamic:
 		return false, problem.New(problem.Unprocessable, "chain-unsupported",

@@ -3,10 +3,12 @@ package evm_test
 import (
 	"errors"
 	"math/big"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
 	"github.com/avalhq/aval/internal/chain"
@@ -186,5 +188,48 @@ func TestLimitsHoldBeforeAnythingIsSigned(t *testing.T) {
 	must(t, errors.Join(errs...))
 	if txs[1].Gas != 1<<24 {
 		t.Errorf("the margin ends at %d, not at 2^24 (EIP-7825)", txs[1].Gas)
+	}
+}
+
+// TestOneLyingNodeSetsNoPrice: whatever one of three tells of fees, in either direction, the price is that of the other two. Of two
+// that disagree no tip is paid that only one of them asks for.
+func TestOneLyingNodeSetsNoPrice(t *testing.T) {
+	honest := func() *node {
+		return &node{base: big.NewInt(100), blocks: map[uint64]common.Hash{0: {1}}, rewards: []string{"50:5"}}
+	}
+	huge := new(big.Int).Lsh(big.NewInt(1), 200)
+	lies := map[string]func(*node){
+		"nothing":          func(*node) {},
+		"a base fee":       func(n *node) { n.base = huge },
+		"no base fee":      func(n *node) { n.base, n.price = nil, huge },
+		"a base fee of 1":  func(n *node) { n.base = big.NewInt(1) },
+		"a tip":            func(n *node) { n.rewards = []string{"50:9000000000000000000"} },
+		"a tip of nothing": func(n *node) { n.rewards = []string{"50:0"} },
+		"tiny blocks":      func(n *node) { n.limit = 1 },
+		"nothing at all":   func(n *node) { n.status = http.StatusBadGateway },
+	}
+	for lie, bend := range lies {
+		for liar := range 3 {
+			var urls []string
+			for i := range 3 {
+				n := honest()
+				urls = append(urls, serve(t, n))
+				if i == liar {
+					bend(n)
+				}
+			}
+			quote, err := dial(t, evm.Config{URLs: urls, ChainID: 1}).Quote(t.Context(), 0)
+			must(t, err)
+			if quote.Fee.Int64() != 205 || quote.Tip.Int64() != 5 || quote.Least.Int64() != 117 || quote.GasLimit != 30_000_000 || quote.Legacy {
+				t.Errorf("node %d of three tells %s: %+v", liar, lie, quote)
+			}
+		}
+	}
+	good, bad := honest(), honest()
+	lies["a tip"](bad)
+	quote, err := dial(t, evm.Config{URLs: []string{serve(t, bad), serve(t, good)}, ChainID: 1}).Quote(t.Context(), 0)
+	must(t, err)
+	if quote.Tip.Int64() != 5 {
+		t.Errorf("the worse of two tips is paid: %s", quote.Tip)
 	}
 }

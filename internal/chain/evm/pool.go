@@ -125,9 +125,17 @@ func (n *Network) none(errs []error) error {
 	return p
 }
 
-// several asks as many nodes as the quorum at once, and others in the place of those that cannot answer.
+// several asks as many nodes as the quorum.
 func several[T any](ctx context.Context, n *Network, ask func(context.Context, *endpoint) (T, error)) ([]T, error) {
-	if n.config.Quorum == 1 {
+	return among(ctx, n, n.config.Quorum, ask)
+}
+
+// latest is how long the others are waited for when most of those asked have answered and the quorum is there.
+const latest = 500 * time.Millisecond
+
+// among asks so many nodes at once, the quorum or more, and others in the place of those that cannot answer.
+func among[T any](ctx context.Context, n *Network, count int, ask func(context.Context, *endpoint) (T, error)) ([]T, error) {
+	if count == 1 {
 		answer, err := one(ctx, n, ask)
 		return []T{answer}, err
 	}
@@ -150,13 +158,24 @@ func several[T any](ctx context.Context, n *Network, ask func(context.Context, *
 			replies <- reply{answer, err}
 		}()
 	}
-	for range n.config.Quorum {
+	for range count {
 		next()
 	}
 	var answers []T
 	var errs []error
-	for ; under > 0 && len(answers) < n.config.Quorum; under-- {
-		switch r := <-replies; {
+	late := time.NewTimer(n.config.Timeout + latest) // longer than anything asked takes
+	defer late.Stop()
+	for ; under > 0 && len(answers) < count; under-- {
+		if len(answers) == max(n.config.Quorum, count/2+1) {
+			late.Reset(latest)
+		}
+		var r reply
+		select {
+		case r = <-replies:
+		case <-late.C:
+			return answers, nil
+		}
+		switch {
 		case r.err == nil:
 			answers = append(answers, r.answer)
 		case !unable(r.err):
