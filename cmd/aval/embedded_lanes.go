@@ -47,6 +47,9 @@ func (p *platform) desk() *transaction.Desk {
 
 // feePolicyOf is what the transaction of a step may cost: the policy of its message's type.
 func (p *platform) feePolicyOf(ctx context.Context, step signer.Step) (chain.FeePolicy, error) {
+	if step.Message == "" { // a nonce that was filled
+		return p.fees.Default, nil
+	}
 	rec, _, err := p.storage.record.Get(ctx, step.Message)
 	if err != nil {
 		return chain.FeePolicy{}, err

@@ -57,6 +57,7 @@ const (
 // Status is what the chain says of a transaction.
 type Status struct {
 	State   State
+	Head    uint64 // the newest block of who says so; of several nodes the least: one that is behind what it is asked about knows nothing
 	Success bool   // mined and not reverted
 	Block   uint64 // number of its block
 	Hash    string // of its block

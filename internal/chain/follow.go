@@ -17,8 +17,9 @@ const (
 // slow reader misses some. Consistency: answers of one call are of one node; two calls can see different heads, and a later
 // one an older head. Its suite is chaintest.
 type Follower interface {
-	// Nonces asks how many transactions of each address are mined at the head, in one round trip.
-	Nonces(ctx context.Context, addresses []string) ([]uint64, error)
+	// Nonces asks how many transactions of each address are mined, in one round trip, and at which head or before: who has come
+	// so far knows of all of them.
+	Nonces(ctx context.Context, addresses []string) (nonces []uint64, head uint64, err error)
 	// Height is the number of the block with the tag.
 	Height(ctx context.Context, tag Tag) (uint64, error)
 	// Heads tells the number of the newest block whenever it changes, until ctx ends, which closes the channel.

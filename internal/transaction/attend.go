@@ -14,13 +14,39 @@ const chunk = 512
 
 // attend does one look at a lane: what is stored, what the chain shows, what follows from it.
 func (k *Keeper) attend(ctx context.Context, l *lane, info Lane, v View) {
-	err := k.load(ctx, l, info, v)
+	info, err := k.foreign(ctx, l, info, &v)
+	if err == nil {
+		err = k.load(ctx, l, info, v)
+	}
+	if err == nil {
+		err = k.resurface(ctx, l, info, v)
+	}
 	if err == nil {
 		err = k.study(ctx, l, info, v)
 	}
 	if err != nil && ctx.Err() == nil {
 		k.options.Log.WarnContext(ctx, "a lane could not be looked at", "key", info.Key, "chain", info.Chain, "address", info.Address, "error", err)
 	}
+}
+
+// foreign counts the looks at which the chain is ahead of what was decided. The lane was read before the chain was asked, so what
+// was decided since then is read first.
+func (k *Keeper) foreign(ctx context.Context, l *lane, info Lane, v *View) (Lane, error) {
+	if v.Nonce <= info.Next {
+		l.ahead = 0
+		return info, nil
+	}
+	lanes, err := k.Store.Lanes(ctx, info.Chain)
+	for _, now := range lanes {
+		if now.Key == info.Key {
+			info = now
+		}
+	}
+	if l.ahead++; v.Nonce <= info.Next {
+		l.ahead = 0
+	}
+	v.Foreign = l.ahead
+	return info, err
 }
 
 // watch is the look of a process that does not keep the lane: it takes note of how far the lane has come.
@@ -77,7 +103,7 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 	for i := range open {
 		noticed := open[i]
 		l.change(noticed.Nonce, func(o *Open) {
-			o.Noticed, o.Waiting, o.Looks, o.Missing = noticed.Noticed, noticed.Waiting, noticed.Looks, noticed.Missing
+			o.Noticed, o.Waiting, o.Looks, o.Missing, o.Freed = noticed.Noticed, noticed.Waiting, noticed.Looks, noticed.Missing, noticed.Freed
 		})
 	}
 	if err := k.policies(ctx, l, open, v); err != nil {

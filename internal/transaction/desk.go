@@ -167,11 +167,11 @@ func (d *Desk) view(ctx context.Context, info Lane, t Open) (v View, err error) 
 	if v.Confirmed, v.Final, err = d.Keeper.heights(ctx, head); err != nil {
 		return v, err
 	}
-	nonces, err := d.Keeper.Follower.Nonces(ctx, []string{info.Address})
+	nonces, told, err := d.Keeper.Follower.Nonces(ctx, []string{info.Address})
 	if err != nil {
 		return v, err
 	}
-	v.Nonce = nonces[0]
+	v.Nonce, v.Head = nonces[0], told
 	var hashes []string
 	for _, a := range t.Attempts {
 		if a.Signed.Hash != "" {
@@ -212,8 +212,11 @@ func (d *Desk) replace(ctx context.Context, id ID, price *chain.Price, kind Kind
 	if err != nil {
 		return Report{}, err
 	}
-	if info.Halted != "" {
+	switch {
+	case info.Halted != "":
 		return Report{}, problem.New(ErrHalted.Kind, ErrHalted.Code, "the key %s is set aside: %s", id.Key, info.Halted)
+	case t.Fate.Status == Lost:
+		return Report{}, problem.New(ErrSettled.Kind, ErrSettled.Code, "nonce %d of the key %s is spent; nothing can replace its transaction", id.Nonce, id.Key)
 	}
 	l.remember(t)
 	newest := t.Newest()

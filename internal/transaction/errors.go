@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -32,16 +33,33 @@ const (
 	EventUnpayable = "capped"     // it waits, and its fee policy forbids to offer more
 )
 
+// FillStep is the step that stands for a nonce that nobody decided, when it has to be filled: no message has it.
+func FillStep(keyID string, nonce uint64) signer.Step {
+	return signer.Step{State: "fill " + ID{keyID, nonce}.String()}
+}
+
+// AdmitFill is for backends: whether an attempt may fill a nonce below the lane's next one that has no decision.
+func AdmitFill(keyID, address string, nonce, next uint64, a Attempt) error {
+	switch {
+	case a.Number != 0 || a.Kind != NoOp || nonce >= next:
+		return problem.New(ErrUnknown.Kind, ErrUnknown.Code, "nobody decided a transaction with nonce %d of the key %s", nonce, keyID)
+	case a.Tx.From != address || !a.Tx.Idle():
+		return problem.New(ErrInadmissible.Kind, ErrInadmissible.Code, "nonce %d of the key %s cannot be filled so: a no-op pays nothing, to the own address, without data", nonce, keyID)
+	}
+	return nil
+}
+
 // Admit is for backends: whether an attempt may follow those of a transaction. It pays more than the newest, in both fields
 // and by what nodes ask of a replacement; it has the decided to, value and data, or it is a no-op; after a no-op follow only
 // no-ops, or an intent that was given up could come back.
 func Admit(t Transaction, settled uint64, a Attempt) error {
 	newest, first := t.Newest(), t.Attempts[0].Tx
+	freed := t.Fate.Status == Lost && a.Kind == NoOp // a reorganisation has freed what a stranger had spent
 	refuse := func(why string) error {
 		return problem.New(ErrInadmissible.Kind, ErrInadmissible.Code, "attempt %d for nonce %d of the key %s is refused: %s", a.Number, t.Nonce, t.Key, why)
 	}
 	switch {
-	case t.Nonce < settled || t.Fate.Status == Confirmed || t.Fate.Status == Lost:
+	case !freed && (t.Nonce < settled || t.Fate.Status == Confirmed || t.Fate.Status == Lost):
 		return problem.New(ErrSettled.Kind, ErrSettled.Code, "nonce %d of the key %s is spent; nothing can replace its transaction", t.Nonce, t.Key)
 	case a.Number != newest.Number+1:
 		return problem.New(ErrTaken.Kind, ErrTaken.Code, "attempt %d of nonce %d of the key %s was decided meanwhile; look again", a.Number, t.Nonce, t.Key)

@@ -186,10 +186,11 @@ func (k *Keeper) lookAtAll(ctx context.Context, head uint64, working *sync.WaitG
 	for i, l := range lanes {
 		addresses[i] = l.Address
 	}
-	nonces, err := k.Follower.Nonces(ctx, addresses)
+	nonces, head, err := k.Follower.Nonces(ctx, addresses)
 	if err != nil {
 		return err
 	}
+	v.Head = head
 	places := make(chan struct{}, k.options.Parallel)
 	for i, info := range lanes {
 		l := k.lane(info.Key)

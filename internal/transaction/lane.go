@@ -7,7 +7,10 @@ import (
 
 // lane is what a Keeper remembers of a lane.
 type lane struct {
-	turn  sync.Mutex // held while the lane is looked at and worked on
+	turn  sync.Mutex      // held while the lane is looked at and worked on; guards the next three
+	ahead int             // looks in a row at which the chain had spent more nonces than were decided
+	sunk  int             // looks in a row at which the chain had given up what counts as final
+	told  map[uint64]bool // of which nonces that was recorded
 	index *index
 
 	mu        sync.Mutex // guards what follows; never held over I/O
@@ -61,6 +64,13 @@ func (l *lane) remember(all ...Transaction) {
 			l.index.put(t.Step, place{l, t.Nonce})
 		}
 	}
+}
+
+// knows says whether something open stands for a nonce.
+func (l *lane) knows(nonce uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[nonce] != nil
 }
 
 // lacking is the first nonce below end that is not known with its bytes; end when none is.

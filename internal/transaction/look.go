@@ -87,14 +87,11 @@ func Contradicts(open []Open, v View) bool {
 		if waits(t, v) && t.Refusal == "" && gone(t, v) {
 			return true
 		}
-		if !t.Fate.Spent() || v.Now.Head < t.Fate.Block {
-			continue
-		}
 		a, ok := t.Ended()
 		if !ok {
 			continue
 		}
-		if s, asked := v.Found[a.Signed.Hash]; asked && (s.State != chain.Mined || s.Hash != t.Fate.Hash) {
+		if s, asked := v.Found[a.Signed.Hash]; asked && s.Head >= t.Fate.Block && (s.State != chain.Mined || s.Hash != t.Fate.Hash) {
 			return true
 		}
 	}
@@ -130,11 +127,15 @@ func Notice(open []Open, v View) {
 			t.Looks++
 		}
 		t.Missing = missing(t, v)
+		if t.Freed++; t.Fate.Status != Lost || t.Nonce < v.Nonce {
+			t.Freed = 0
+		}
 	}
 }
 
 // missing counts looks at which the nonce was spent and no node had any of the attempts, though every one was asked for. A node
-// that has one and shows it in no block yet is behind the one that told of the nonce.
+// that has one and shows it in no block yet is behind the one that told of the nonce; one whose head is lower than that one's
+// cannot know (I14).
 func missing(t *Open, v View) int {
 	if t.Nonce >= v.Nonce || t.Fate.Spent() {
 		return 0
@@ -149,6 +150,8 @@ func missing(t *Open, v View) int {
 			return t.Missing
 		case s.State != chain.Unknown:
 			return 0
+		case s.Head < v.Head:
+			return t.Missing
 		}
 	}
 	return t.Missing + 1

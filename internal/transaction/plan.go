@@ -21,6 +21,7 @@ type Open struct {
 	Offered Moment // when its newest bytes were given to the node; zero: not by this process
 	Waiting Moment // since when nothing below it is in its way; zero: something is, or it was not offered
 	Missing int    // looks in a row at which the chain had spent its nonce and no node had any of its attempts
+	Freed   int    // looks in a row at which it was recorded as lost and the chain had not spent its nonce
 	Refusal string // why the node says that it will never take the newest bytes; "" when it may
 	Strikes int    // how often in a row it has said so
 	Poor    bool   // the refusal is that the sender cannot pay
@@ -37,6 +38,8 @@ type Open struct {
 type View struct {
 	Now       Moment
 	Nonce     uint64                  // how many of the lane's transactions are mined
+	Head      uint64                  // of who told Nonce: who has come so far knows of all of them
+	Foreign   int                     // looks in a row, this one included, at which Nonce was above all that were decided
 	Found     map[string]chain.Status // by hash: what was asked for at this look
 	Confirmed uint64                  // the newest block whose transactions count as confirmed
 	Final     uint64                  // the newest block that nobody expects to be reorganised
@@ -85,6 +88,7 @@ type Act struct {
 //	its nonce is spent, an attempt is mined                   record which; confirmed when the block is deep enough (I14)
 //	its nonce is spent, no node has any, look after look      lost: halt the key
 //	recorded as mined, and the chain says otherwise           take it back; go on as if it had never been mined (I14)
+//	lost, and the chain has not spent its nonce any more      follow it again, look after look
 //	beyond the window                                         wait
 //	no bytes, for longer than the grace period                sign (I12)
 //	bytes that this process has not sent, for as long         send (I13); at once where only the window has held them back
@@ -98,7 +102,7 @@ type Act struct {
 // A halted lane is only watched. What is confirmed in a final block, with all before it, is settled.
 func Plan(lane Lane, open []Open, v View, r Rules) []Act {
 	p := planner{lane: lane, view: v, rules: r}
-	if v.Nonce > lane.Next && lane.Halted == "" {
+	if v.Nonce > lane.Next && lane.Halted == "" && v.Foreign >= r.Certainty {
 		p.act(Act{Do: Halt, Nonce: lane.Next, Event: EventHalted, Why: fmt.Sprintf("the chain has spent %d nonces of %s, Aval decided %d", v.Nonce, lane.Address, lane.Next)})
 	}
 	for i := range open {
@@ -107,6 +111,8 @@ func Plan(lane Lane, open []Open, v View, r Rules) []Act {
 		case t.Nonce < v.Nonce && t.Fate.Status != Lost:
 			p.spent(t)
 		case t.Nonce < v.Nonce:
+		case t.Fate.Status == Lost:
+			p.freed(t)
 		case t.Fate.Spent():
 			if p.takenBack(t) {
 				p.pending(t)
@@ -189,11 +195,21 @@ func reorganised(was Fate, now string) string {
 	return fmt.Sprintf("a reorganisation took block %d (%s) away; %s", was.Block, was.Hash, now)
 }
 
+// reaches says whether whoever was asked for the attempts at this look has come as far as the block.
+func (v View) reaches(block uint64, attempts []Attempt) bool {
+	for _, a := range attempts {
+		if s, asked := v.Found[a.Signed.Hash]; asked && s.Head < block {
+			return false
+		}
+	}
+	return true
+}
+
 // takenBack undoes what was recorded, when a node that has come as far as that block says that the transaction is not in a
 // block. A node that lags behind says nothing.
 func (p *planner) takenBack(t *Open) bool {
 	_, _, found, asked := p.mined(t)
-	if found || !asked || p.view.Now.Head < t.Fate.Block {
+	if found || !asked || !p.view.reaches(t.Fate.Block, t.Attempts) {
 		return false
 	}
 	event := EventUnmined
@@ -202,6 +218,19 @@ func (p *planner) takenBack(t *Open) bool {
 	}
 	p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: Sent, Sent: t.Fate.Sent}, Event: event, Why: reorganised(t.Fate, "no block holds it")})
 	return true
+}
+
+// freed is for a nonce that somebody else had spent, until a reorganisation took that away: what was decided for it can be mined
+// after all, as its message waits until what is lost is settled.
+func (p *planner) freed(t *Open) {
+	if p.lane.Halted != "" || t.Freed < p.rules.Certainty {
+		return
+	}
+	fate := Fate{Sent: t.Fate.Sent}
+	if !fate.Sent.IsZero() {
+		fate.Status = Sent
+	}
+	p.act(Act{Do: Record, Nonce: t.Nonce, Fate: fate, Event: EventUnmined, Why: "a reorganisation has freed its nonce, which somebody else had spent"})
 }
 
 // pending is for a nonce that the chain has not spent.
@@ -361,7 +390,8 @@ func (p *planner) settle(open []Open) {
 		t := &open[i]
 		undecided(t.Nonce)
 		final := t.Fate.Status == Confirmed && t.Fate.Block <= p.view.Final && canonical[t.Fate.Hash]
-		if t.Nonce != settled || !final && (t.Fate.Status != Lost || !trusted) {
+		lost := t.Fate.Status == Lost && trusted && t.Nonce < p.view.Nonce
+		if t.Nonce != settled || !final && !lost {
 			break
 		}
 		settled++

@@ -140,16 +140,16 @@ func (w *world) status(hash string) chain.Status {
 	for height, b := range w.blocks {
 		for _, a := range b.mined {
 			if a.Signed.Hash == hash {
-				return chain.Status{State: chain.Mined, Success: true, Block: uint64(height), Hash: b.hash, Fee: big.NewInt(1)}
+				return chain.Status{State: chain.Mined, Head: w.head(), Success: true, Block: uint64(height), Hash: b.hash, Fee: big.NewInt(1)}
 			}
 		}
 	}
 	for _, a := range w.pool {
 		if a.Signed.Hash == hash {
-			return chain.Status{State: chain.Pending}
+			return chain.Status{State: chain.Pending, Head: w.head()}
 		}
 	}
-	return chain.Status{State: chain.Unknown}
+	return chain.Status{State: chain.Unknown, Head: w.head()}
 }
 
 // lag is a look through a node that is some blocks behind.
@@ -374,7 +374,7 @@ func sinceBlock10(fee int64, policy chain.FeePolicy, head uint64, state chain.St
 		Transaction: transaction.Transaction{Key: "key_a", Nonce: 3, Attempts: []transaction.Attempt{first}, Fate: transaction.Fate{Status: transaction.Sent}},
 		Noticed:     waits, Offered: waits, Waiting: waits, Looks: 1, Policy: policy,
 	}
-	v := transaction.View{Now: transaction.Moment{Head: head, At: waits.At}, Nonce: 3, Found: map[string]chain.Status{"0x1": {State: state}}}
+	v := transaction.View{Now: transaction.Moment{Head: head, At: waits.At}, Nonce: 3, Found: map[string]chain.Status{"0x1": {State: state, Head: head}}}
 	return o, v, transaction.Lane{Key: "key_a", Chain: "c", Address: "0xa", Next: 4, Settled: 3}
 }
 
@@ -396,11 +396,14 @@ func TestI12WhatMayNotBeRaisedIsStillSent(t *testing.T) {
 }
 
 // TestI14ANodeThatIsBehindLosesNothing: one node tells that the nonce is spent, and the one that is asked for the transaction has it
-// in its pool. Only what no node has, look after look, is lost.
+// in its pool, or has not come so far and never heard of it, as one that was restored. Only what no node has that has come so far,
+// look after look, is lost.
 func TestI14ANodeThatIsBehindLosesNothing(t *testing.T) {
-	for state, lost := range map[chain.State]bool{chain.Pending: false, chain.Unknown: true} {
-		o, v, lane := sinceBlock10(99, chain.FeePolicy{}, 11, state)
-		v.Nonce = o.Nonce + 1
+	for says, lost := range map[chain.Status]bool{
+		{State: chain.Pending, Head: 11}: false, {State: chain.Unknown, Head: 11}: true, {State: chain.Unknown, Head: 10}: false,
+	} {
+		o, v, lane := sinceBlock10(99, chain.FeePolicy{}, 11, says.State)
+		v.Nonce, v.Head, v.Found["0x1"] = o.Nonce+1, 11, says
 		open := []transaction.Open{o}
 		halted := false
 		for range 2 * rules.Certainty {
@@ -410,7 +413,7 @@ func TestI14ANodeThatIsBehindLosesNothing(t *testing.T) {
 			}
 		}
 		if halted != lost {
-			t.Errorf("the nonce is spent, the transaction %s: halted is %t", state, halted)
+			t.Errorf("the nonce is spent, of the transaction is said %+v: halted is %t", says, halted)
 		}
 	}
 }
@@ -457,6 +460,57 @@ func TestARaiseIsPricedByItsOwnPolicy(t *testing.T) {
 	for _, a := range transaction.Plan(lane, []transaction.Open{first, second}, v, rules) {
 		if want := map[uint64]int64{3: 200, 4: 900}[a.Nonce]; a.Do != transaction.Replace || a.Price.Fee.Int64() != want {
 			t.Errorf("planned is %+v; a raise to %d was wanted", a, want)
+		}
+	}
+}
+
+// TestI14ANodeThatIsBehindTakesNothingBack: the head is told by one node, and another one that has not come to the transaction's
+// block does not know of it.
+func TestI14ANodeThatIsBehindTakesNothingBack(t *testing.T) {
+	for head, back := range map[uint64]bool{11: false, 12: true} {
+		o, v, lane := sinceBlock10(99, chain.FeePolicy{}, 14, chain.Unknown)
+		o.Fate = transaction.Fate{Status: transaction.Confirmed, Block: 12, Hash: "block 12"}
+		v.Found["0x1"] = chain.Status{State: chain.Unknown, Head: head}
+		open := []transaction.Open{o}
+		var told []string
+		for _, a := range transaction.Plan(lane, open, v, rules) {
+			told = append(told, a.Event)
+		}
+		if slices.Contains(told, transaction.EventReversed) != back || transaction.Contradicts(open, v) != back {
+			t.Errorf("a node at block %d does not have what was mined in block 12: told is %v", head, told)
+		}
+	}
+}
+
+// TestA16AForeignUseIsSeenAgainAndAgain: one answer that a node gets wrong sets no key aside.
+func TestA16AForeignUseIsSeenAgainAndAgain(t *testing.T) {
+	_, v, lane := sinceBlock10(99, chain.FeePolicy{}, 11, chain.Pending)
+	v.Nonce = lane.Next + 1
+	for v.Foreign = 1; v.Foreign <= rules.Certainty; v.Foreign++ {
+		acts := transaction.Plan(lane, nil, v, rules)
+		if halts := len(acts) > 0 && acts[0].Do == transaction.Halt; halts != (v.Foreign == rules.Certainty) {
+			t.Errorf("seen %d times: %+v", v.Foreign, acts)
+		}
+	}
+}
+
+// TestWhatIsFinalIsGivenUpOnlyByWhoCouldKnow: a node that is behind the block of what is settled shows a lower nonce, too.
+func TestWhatIsFinalIsGivenUpOnlyByWhoCouldKnow(t *testing.T) {
+	o, v, _ := sinceBlock10(99, chain.FeePolicy{}, 90, chain.Unknown)
+	o.Fate = transaction.Fate{Status: transaction.Confirmed, Block: 20, Hash: "block 20"}
+	for name, c := range map[string]struct {
+		told uint64
+		says chain.Status
+		sunk bool
+	}{
+		"gone":                       {90, chain.Status{State: chain.Unknown, Head: 90}, true},
+		"who told the nonce is late": {19, chain.Status{State: chain.Unknown, Head: 90}, false},
+		"who was asked for it is":    {90, chain.Status{State: chain.Unknown, Head: 19}, false},
+		"it is there":                {90, chain.Status{State: chain.Mined, Head: 90, Hash: "block 20"}, false},
+	} {
+		v.Head, v.Found["0x1"] = c.told, c.says
+		if got := transaction.Sunk([]transaction.Transaction{o.Transaction}, v); got != c.sunk {
+			t.Errorf("%s: given up is %t", name, got)
 		}
 	}
 }

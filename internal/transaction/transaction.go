@@ -19,9 +19,9 @@
 // asks the chain at each new head, plans each lane for itself, and carries the plans out. Workflows are not needed for it: a
 // transaction whose message is parked is sent and mined all the same, for the lane's sake.
 //
-// Settled transactions are deep enough for the chain's finality and are not looked at again. What changed its mind after
-// it was confirmed and before it was settled is taken back once, recorded as an event and counted; a message that has ended
-// by then stays ended (I4).
+// Settled transactions are deep enough for the chain's finality and are not asked for again. What changed its mind after
+// it was confirmed is taken back once, recorded as an event and counted; a message that has ended by then stays ended (I4).
+// Where even what is settled was reorganised, the lane's nonce shows it: the same bytes are sent again.
 //
 // What it does not do: quote fees (package chain), sign (package signer), or decide what is to be sent (the workflow).
 package transaction
@@ -171,7 +171,9 @@ type Store interface {
 	Range(ctx context.Context, key string, from uint64, limit int) ([]Transaction, error)
 	// Find gives the transactions of those steps that were decided.
 	Find(ctx context.Context, steps []signer.Step) (map[signer.Step]Transaction, error)
-	// Replace commits one more attempt, with its event. Another one with its number is attempt-taken; an unknown nonce transaction-unknown.
+	// Replace commits one more attempt, with its event. Another one with its number is attempt-taken; an unknown nonce
+	// transaction-unknown. A no-op with number 0 is the decision for a nonce below the lane's next one that nobody decided, as
+	// its FillStep: what a stranger had spent and a reorganisation has freed.
 	Replace(ctx context.Context, key string, nonce uint64, a Attempt) error
 	// Seal stores the bytes of an attempt that Replace has committed; bytes already stored are kept and returned. What nobody
 	// decided is decision-unknown (A28).

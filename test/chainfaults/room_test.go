@@ -30,6 +30,7 @@ type room struct {
 	wire    *stage.Wire // before the node: what was ever sent
 	network *evm.Network
 	store   *sqlite.Transactions
+	keys    *sqlite.Keys
 	signer  *signer.Signer
 	keeper  *transaction.Keeper
 	k       key.Key
@@ -39,6 +40,9 @@ type room struct {
 
 // confirmations is how deep a transaction has to be in all rooms.
 const confirmations = 2
+
+// finalDepth is how deep it has to be to be settled.
+const finalDepth = 16
 
 // newRoom begins to keep a lane over the node. The policy is that of all transactions; via gives ways to the wire, when there is
 // something between it and Aval.
@@ -60,15 +64,14 @@ func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.
 	t.Cleanup(func() { check(t, db.Close()) })
 	store, err := sealed.Open(context.Background(), sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true})
 	check(t, err)
-	keys := sqlite.NewKeys(db)
-	r.store = sqlite.NewTransactions(db)
-	r.signer = signer.New(keys, sqlite.NewDecisions(db), store, func(string) (chain.Codec, error) { return r.network.Codec(), nil }, r.account, signer.Options{})
+	r.keys, r.store = sqlite.NewKeys(db), sqlite.NewTransactions(db)
+	r.signer = signer.New(r.keys, sqlite.NewDecisions(db), store, func(string) (chain.Codec, error) { return r.network.Codec(), nil }, r.account, signer.Options{})
 	r.k, err = r.signer.CreateKey(t.Context(), r.network.ID(), "")
 	check(t, err)
 	check(t, node.Fund(t.Context(), r.k.Address, big.NewInt(9e18)))
-	ports := transaction.Ports{Store: r.store, Network: r.network, Follower: r.network, Market: r.network, Signer: r.signer, Keys: keys}
+	ports := transaction.Ports{Store: r.store, Network: r.network, Follower: r.network, Market: r.network, Signer: r.signer, Keys: r.keys}
 	r.keeper = transaction.New(ports, transaction.Options{
-		Confirmations: confirmations, Every: 100 * time.Millisecond,
+		Confirmations: confirmations, FinalDepth: finalDepth, Every: 100 * time.Millisecond,
 		Policy: func(context.Context, signer.Step) (chain.FeePolicy, error) { return policy, nil },
 	})
 	r.run(t)

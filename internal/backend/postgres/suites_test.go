@@ -256,7 +256,8 @@ func TestTransactions(t *testing.T) {
 		return transactiontest.Harness{Faults: s.faults, Open: func(t testing.TB) transactiontest.Ports {
 			db := s.open(t)
 			transactions := postgres.NewTransactions(db)
-			return transactiontest.Ports{Keys: postgres.NewKeys(db), Decisions: postgres.NewDecisions(db), Store: transactions, Journal: transactions}
+			keys := postgres.NewKeys(db)
+			return transactiontest.Ports{Keys: keys, Trust: keys, Decisions: postgres.NewDecisions(db), Store: transactions, Journal: transactions}
 		}}
 	})
 }

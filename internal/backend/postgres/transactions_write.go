@@ -32,7 +32,7 @@ func (t *Transactions) Replace(ctx context.Context, keyID string, nonce uint64, 
 		}
 		before, err := t.read(ctx, tx, rangeSQL, seq, int64(nonce), 1)
 		if err == nil && (len(before) == 0 || before[0].Nonce != nonce) {
-			err = problem.New(transaction.ErrUnknown.Kind, transaction.ErrUnknown.Code, "nobody decided a transaction with nonce %d of the key %s", nonce, keyID)
+			return fill(ctx, tx, seq, keyID, nonce, a, body)
 		}
 		if err == nil {
 			err = transaction.Admit(before[0].Transaction, settled, a)
@@ -46,6 +46,23 @@ func (t *Transactions) Replace(ctx context.Context, keyID string, nonce uint64, 
 		queueEvents(&b, seq, []transaction.Event{a.Event(nonce)})
 		return tx.SendBatch(ctx, &b).Close()
 	})
+}
+
+// fill makes the decision for a nonce that nobody decided, with its event.
+func fill(ctx context.Context, tx pgx.Tx, seq int64, keyID string, nonce uint64, a transaction.Attempt, body []byte) error {
+	address, next := "", int64(0)
+	if err := tx.QueryRow(ctx, "SELECT address, nonce FROM keys WHERE seq = $1", seq).Scan(&address, &next); err != nil {
+		return err
+	}
+	if err := transaction.AdmitFill(keyID, address, nonce, uint64(next), a); err != nil {
+		return err
+	}
+	step := transaction.FillStep(keyID, nonce)
+	var b pgx.Batch
+	b.Queue("INSERT INTO decisions (message, state, key, nonce, fence, tx) SELECT $1, $2, seq, $3, fence, $4 FROM keys WHERE seq = $5",
+		string(step.Message), step.State, int64(nonce), body, seq)
+	queueEvents(&b, seq, []transaction.Event{a.Event(nonce)})
+	return tx.SendBatch(ctx, &b).Close()
 }
 
 // admitting locks a key and tells how far it is settled; one that is set aside decides nothing.

@@ -12,8 +12,8 @@ func TestTransactions(t *testing.T) {
 		r := newRecord(t)
 		return transactiontest.Harness{Faults: r.faults, Open: func(t testing.TB) transactiontest.Ports {
 			db := r.open(t)
-			transactions := backend.NewTransactions(db)
-			return transactiontest.Ports{Keys: backend.NewKeys(db), Decisions: backend.NewDecisions(db), Store: transactions, Journal: transactions}
+			transactions, keys := backend.NewTransactions(db), backend.NewKeys(db)
+			return transactiontest.Ports{Keys: keys, Trust: keys, Decisions: backend.NewDecisions(db), Store: transactions, Journal: transactions}
 		}}
 	})
 }

@@ -32,7 +32,7 @@ func (t *Transactions) Replace(ctx context.Context, keyID string, nonce uint64, 
 		}
 		before, err := readRange(conn, seq, keyID, nonce, 1)
 		if err == nil && (len(before) == 0 || before[0].Nonce != nonce) {
-			err = problem.New(transaction.ErrUnknown.Kind, transaction.ErrUnknown.Code, "nobody decided a transaction with nonce %d of the key %s", nonce, keyID)
+			return fill(conn, seq, keyID, nonce, a, body)
 		}
 		if err == nil {
 			err = transaction.Admit(before[0], settled, a)
@@ -45,6 +45,29 @@ func (t *Transactions) Replace(ctx context.Context, keyID string, nonce uint64, 
 		}
 		return insertEvent(conn, seq, a.Event(nonce))
 	})
+}
+
+// fill makes the decision for a nonce that nobody decided, with its event.
+func fill(conn *sqlite.Conn, seq int64, keyID string, nonce uint64, a transaction.Attempt, body []byte) error {
+	row, err := readKey(conn, keyID)
+	if err == nil {
+		err = transaction.AdmitFill(keyID, row.Address, nonce, row.Nonce, a)
+	}
+	if err != nil {
+		return err
+	}
+	step := transaction.FillStep(keyID, nonce)
+	err = run(conn, "INSERT INTO decisions (message, state, key, nonce, fence, tx) SELECT ?, ?, seq, ?, fence, ? FROM keys WHERE seq = ?", func(s *sqlite.Stmt) {
+		s.BindText(1, string(step.Message))
+		s.BindText(2, step.State)
+		s.BindInt64(3, int64(nonce))
+		s.BindBytes(4, body)
+		s.BindInt64(5, seq)
+	}, nil)
+	if err != nil {
+		return err
+	}
+	return insertEvent(conn, seq, a.Event(nonce))
 }
 
 // admitting gives a key's row and how far it is settled; one that is set aside decides nothing.

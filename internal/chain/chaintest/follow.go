@@ -11,16 +11,20 @@ import (
 func follows(t *testing.T, s Subject) {
 	busy, idle := s.Account(t, coin), s.Account(t, 0)
 	heads := s.Follower.Heads(t.Context())
+	block := uint64(0)
 	for _, want := range []uint64{0, 1, 2} {
-		nonces, err := s.Follower.Nonces(t.Context(), []string{idle.Address(), busy.Address()})
-		if err != nil || len(nonces) != 2 || nonces[0] != 0 || nonces[1] != want {
-			t.Fatalf("the nonces are %v, %v; want 0 and %d", nonces, err, want)
+		nonces, head, err := s.Follower.Nonces(t.Context(), []string{idle.Address(), busy.Address()})
+		if err != nil || len(nonces) != 2 || nonces[0] != 0 || nonces[1] != want || head < block {
+			t.Fatalf("the nonces are %v at block %d, %v; want 0 and %d, at block %d or later", nonces, head, err, want, block)
 		}
-		s.confirmed(t, s.send(t, busy, idle.Address(), 0))
+		mined := s.confirmed(t, s.send(t, busy, idle.Address(), 0))
+		if block = mined.Block; mined.Head < block {
+			t.Fatalf("mined in block %d, says one at head %d", block, mined.Head)
+		}
 	}
-	_, err := s.Follower.Nonces(t.Context(), []string{busy.Address(), "0x12"})
+	_, _, err := s.Follower.Nonces(t.Context(), []string{busy.Address(), "0x12"})
 	wants(t, err, "address-invalid")
-	if none, err := s.Follower.Nonces(t.Context(), nil); err != nil || len(none) != 0 {
+	if none, _, err := s.Follower.Nonces(t.Context(), nil); err != nil || len(none) != 0 {
 		t.Errorf("nonces of nobody: %v, %v", none, err)
 	}
 	height, err := s.Follower.Height(t.Context(), chain.Latest)

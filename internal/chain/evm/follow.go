@@ -14,39 +14,47 @@ import (
 
 var _ chain.Follower = (*Network)(nil)
 
-// Nonces asks how many transactions of each address are mined. Of several nodes' answers the least counts: what all have mined.
-func (n *Network) Nonces(ctx context.Context, addresses []string) ([]uint64, error) {
-	accounts := make([]common.Address, len(addresses))
-	for i, address := range addresses {
-		var err error
-		if accounts[i], err = parseAddress(address); err != nil {
-			return nil, err
-		}
-	}
-	seen, err := several(ctx, n, func(ctx context.Context, e *endpoint) ([]uint64, error) { return e.nonces(ctx, accounts) })
-	if err != nil {
-		return nil, err
-	}
-	least := seen[0]
-	for _, other := range seen[1:] {
-		for i := range least {
-			least[i] = min(least[i], other[i])
-		}
-	}
-	return least, nil
+// mined is what a node tells of how many transactions of addresses are mined.
+type mined struct {
+	nonces []uint64
+	head   uint64 // not older than the nonces
 }
 
-func (e *endpoint) nonces(ctx context.Context, accounts []common.Address) ([]uint64, error) {
+// Nonces asks how many transactions of each address are mined. Of several nodes' answers the least counts: what all have mined;
+// and the highest of their heads.
+func (n *Network) Nonces(ctx context.Context, addresses []string) (nonces []uint64, head uint64, err error) {
+	accounts := make([]common.Address, len(addresses))
+	for i, address := range addresses {
+		if accounts[i], err = parseAddress(address); err != nil {
+			return nil, 0, err
+		}
+	}
+	seen, err := several(ctx, n, func(ctx context.Context, e *endpoint) (mined, error) { return e.nonces(ctx, accounts) })
+	if err != nil {
+		return nil, 0, err
+	}
+	agreed := seen[0]
+	for _, other := range seen[1:] {
+		agreed.head = max(agreed.head, other.head)
+		for i := range agreed.nonces {
+			agreed.nonces[i] = min(agreed.nonces[i], other.nonces[i])
+		}
+	}
+	return agreed.nonces, agreed.head, nil
+}
+
+func (e *endpoint) nonces(ctx context.Context, accounts []common.Address) (mined, error) {
+	var head hexutil.Uint64
 	nonces, elems := make([]hexutil.Uint64, len(accounts)), make([]rpc.BatchElem, len(accounts))
 	for i, account := range accounts {
 		elems[i] = request(&nonces[i], "eth_getTransactionCount", account, "latest")
 	}
-	if err := e.read(ctx, elems); err != nil {
-		return nil, err
+	if err := e.read(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil { // last: not older than the nonces
+		return mined{}, err
 	}
-	answer := make([]uint64, len(nonces))
+	answer := mined{nonces: make([]uint64, len(nonces)), head: uint64(head)}
 	for i, nonce := range nonces {
-		answer[i] = uint64(nonce)
+		answer.nonces[i] = uint64(nonce)
 	}
 	return answer, nil
 }

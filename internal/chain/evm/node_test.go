@@ -213,7 +213,7 @@ func TestAReceiptOfAnAbandonedBlockIsPending(t *testing.T) { // I14
 		}},
 	}
 	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1})
-	want := chain.Status{State: chain.Mined, Success: true, Block: 10, Hash: block.Hex(), Depth: 3, GasUsed: 21000}
+	want := chain.Status{State: chain.Mined, Head: 12, Success: true, Block: 10, Hash: block.Hex(), Depth: 3, GasUsed: 21000}
 	got := statusOf(t, network, tx)
 	if got.Fee.Int64() != 42000 {
 		t.Errorf("the fee is %s", got.Fee)

@@ -51,12 +51,13 @@ func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, 
 func lesser(a, b chain.Status) chain.Status {
 	switch {
 	case a.State == chain.Mined && b.State == chain.Mined && a.Hash == b.Hash:
-		a.Depth = min(a.Depth, b.Depth)
+		a.Depth, a.Head = min(a.Depth, b.Depth), min(a.Head, b.Head)
 		return a
 	case a.State == chain.Unknown && b.State == chain.Unknown:
+		a.Head = min(a.Head, b.Head)
 		return a
 	}
-	return chain.Status{State: chain.Pending}
+	return chain.Status{State: chain.Pending, Head: min(a.Head, b.Head)}
 }
 
 // status is what this node says.
@@ -86,9 +87,9 @@ func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.St
 		case r != nil && r.Number <= head && canonical[r.Number] == r.Block:
 			statuses[i] = r.status(uint64(head))
 		case r != nil || known[wanted[i]]:
-			statuses[i] = chain.Status{State: chain.Pending}
+			statuses[i] = chain.Status{State: chain.Pending, Head: uint64(head)}
 		default:
-			statuses[i] = chain.Status{State: chain.Unknown}
+			statuses[i] = chain.Status{State: chain.Unknown, Head: uint64(head)}
 		}
 	}
 	return statuses, nil
@@ -136,7 +137,7 @@ func (r *receipt) status(head uint64) chain.Status {
 		price = r.Price.ToInt()
 	}
 	return chain.Status{
-		State: chain.Mined, Success: r.Status == 1, Block: number, Hash: r.Block.Hex(),
+		State: chain.Mined, Head: head, Success: r.Status == 1, Block: number, Hash: r.Block.Hex(),
 		Depth:   head - number + 1,
 		GasUsed: uint64(r.GasUsed), Fee: new(big.Int).Mul(price, new(big.Int).SetUint64(uint64(r.GasUsed))),
 	}

@@ -255,3 +255,49 @@ func markFaults(t *testing.T, h Harness) {
 		}
 	})
 }
+
+// filled: a stranger has spent nonces, which was acknowledged; a reorganisation frees them again. A no-op is decided for them,
+// once, and for no others.
+func filled(t *testing.T, h Harness) {
+	d := open(t, h, 2)
+	if err := d.Keys.Reconcile(t.Context(), d.k.ID, first+5); !errors.Is(err, key.ErrForeignUse) {
+		t.Fatal(err)
+	}
+	must(t, d.Trust.Acknowledge(t.Context(), d.k.ID, first+5, "operator@example.org", "known"))
+	d.decide(t, 1)
+	fill := d.noOp(t, first)
+	fill.Number = 0
+	elsewhere := fill
+	elsewhere.Tx.To = "0xdead"
+	for what, c := range map[string]struct {
+		nonce uint64
+		a     transaction.Attempt
+		want  error
+	}{
+		"another intent":          {first + 3, elsewhere, transaction.ErrInadmissible},
+		"a number":                {first + 3, d.noOp(t, first), transaction.ErrUnknown},
+		"beyond what was decided": {first + 6, fill, transaction.ErrUnknown},
+	} {
+		if err := d.Store.Replace(t.Context(), d.k.ID, c.nonce, c.a); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	d.refused(t, "what has a decision", first, fill, transaction.ErrTaken)
+	d.replace(t, first+3, fill)
+	if err := d.Store.Replace(t.Context(), d.k.ID, first+3, fill); !errors.Is(err, transaction.ErrTaken) {
+		t.Errorf("filled twice: %v", err)
+	}
+	step := transaction.FillStep(d.k.ID, first+3)
+	found, err := d.Decisions.Find(t.Context(), []signer.Step{step})
+	must(t, err)
+	got := d.read(t, first+3)
+	if got.Step != step || !got.Attempts[0].Tx.Idle() || found[step].Nonce != first+3 || len(found[step].Signed.Raw) > 0 {
+		t.Errorf("it reads %s, and as a decision %+v", text(got), found[step])
+	}
+	if events, err := d.Journal.Events(t.Context(), d.k.ID, first+3); err != nil || len(events) != 1 || events[0].What != transaction.EventNoOp {
+		t.Errorf("its events are %v, %v", events, err)
+	}
+	d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: {Status: transaction.Lost}}})
+	d.refused(t, "a raise of what is lost", first+1, d.raise(t, first+1), transaction.ErrSettled)
+	d.replace(t, first+1, d.noOp(t, first+1))
+}

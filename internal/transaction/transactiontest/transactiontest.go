@@ -24,6 +24,7 @@ import (
 // Ports are what a backend gives: its store with the keys and decisions that the transactions begin with.
 type Ports struct {
 	Keys      key.Registry
+	Trust     key.Trust
 	Decisions signer.Decisions
 	Store     transaction.Store
 	Journal   transaction.Journal
@@ -49,6 +50,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Harness) {
 		"Basic/EventsKeepTheirOrder":         events,
 		"Basic/I15ByHash":                    byHash,
 		"Basic/ByMessage":                    byMessage,
+		"Basic/I12AFreedNonceIsFilled":       filled,
 		"Refusals/I6AnotherIntent":           anotherIntent,
 		"Refusals/APriceThatNoNodeTakes":     cheap,
 		"Refusals/NoWayBackFromANoOp":        noWayBack,
