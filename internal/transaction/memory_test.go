@@ -125,9 +125,9 @@ type blindfold struct {
 	on atomic.Bool
 }
 
-func (b *blindfold) Nonces(ctx context.Context, addresses []string) ([]uint64, error) {
+func (b *blindfold) Nonces(ctx context.Context, addresses []string) ([]uint64, uint64, error) {
 	if b.on.Load() {
-		return nil, errors.New("no node answers")
+		return nil, 0, errors.New("no node answers")
 	}
 	return b.Follower.Nonces(ctx, addresses)
 }
