@@ -1,0 +1,60 @@
+package transaction_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/transaction"
+)
+
+// TestI14ANodeThatIsBehindTakesNothingBack: the head is told by one node, and another one that has not come to the transaction's
+// block does not know of it.
+func TestI14ANodeThatIsBehindTakesNothingBack(t *testing.T) {
+	for head, back := range map[uint64]bool{11: false, 12: true} {
+		o, v, lane := sinceBlock10(99, chain.FeePolicy{}, 14, chain.Unknown)
+		o.Fate = transaction.Fate{Status: transaction.Confirmed, Block: 12, Hash: "block 12"}
+		v.Found["0x1"] = chain.Status{State: chain.Unknown, Head: head}
+		open := []transaction.Open{o}
+		var told []string
+		for _, a := range transaction.Plan(lane, open, v, rules) {
+			told = append(told, a.Event)
+		}
+		if slices.Contains(told, transaction.EventReversed) != back || transaction.Contradicts(open, v) != back {
+			t.Errorf("a node at block %d does not have what was mined in block 12: told is %v", head, told)
+		}
+	}
+}
+
+// TestA16AForeignUseIsSeenAgainAndAgain: one answer that a node gets wrong sets no key aside.
+func TestA16AForeignUseIsSeenAgainAndAgain(t *testing.T) {
+	_, v, lane := sinceBlock10(99, chain.FeePolicy{}, 11, chain.Pending)
+	v.Nonce = lane.Next + 1
+	for v.Foreign = 1; v.Foreign <= rules.Certainty; v.Foreign++ {
+		acts := transaction.Plan(lane, nil, v, rules)
+		if halts := len(acts) > 0 && acts[0].Do == transaction.Halt; halts != (v.Foreign == rules.Certainty) {
+			t.Errorf("seen %d times: %+v", v.Foreign, acts)
+		}
+	}
+}
+
+// TestWhatIsFinalIsGivenUpOnlyByWhoCouldKnow: a node that is behind the block of what is settled shows a lower nonce, too.
+func TestWhatIsFinalIsGivenUpOnlyByWhoCouldKnow(t *testing.T) {
+	o, v, _ := sinceBlock10(99, chain.FeePolicy{}, 90, chain.Unknown)
+	o.Fate = transaction.Fate{Status: transaction.Confirmed, Block: 20, Hash: "block 20"}
+	for name, c := range map[string]struct {
+		told uint64
+		says chain.Status
+		sunk bool
+	}{
+		"gone":                       {90, chain.Status{State: chain.Unknown, Head: 90}, true},
+		"who told the nonce is late": {19, chain.Status{State: chain.Unknown, Head: 90}, false},
+		"who was asked for it is":    {90, chain.Status{State: chain.Unknown, Head: 19}, false},
+		"it is there":                {90, chain.Status{State: chain.Mined, Head: 90, Hash: "block 20"}, false},
+	} {
+		v.Head, v.Found["0x1"] = c.told, c.says
+		if got := transaction.Sunk([]transaction.Transaction{o.Transaction}, v); got != c.sunk {
+			t.Errorf("%s: given up is %t", name, got)
+		}
+	}
+}
