@@ -108,7 +108,7 @@ crash: ## Kill a process under load KILLS times (default 2000) and check that no
 	go test -count=1 -timeout 0 -v ./test/crash -args -kills=$(KILLS)
 
 .PHONY: bench
-bench: ## Measure: BENCH=steps (default), messages or transfers
+bench: ## Measure: BENCH=steps (default), messages, transfers or "signing --config FILE"
 	go run ./cmd/aval bench $(BENCH)
 
 .PHONY: lint

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"runtime/pprof"
 
@@ -12,6 +13,7 @@ import (
 type benchCommands struct {
 	Steps     benchStepsCommand     `cmd:"" help:"The engine alone: workflows of seven Tasks, each committed before the next begins. The unit of rate is a step."`
 	Messages  benchMessagesCommand  `cmd:"" help:"Signed note.v1 messages through the HTTP API, from submission to the archive."`
+	Signing   benchSigningCommand   `cmd:"" help:"The signing pipeline on PostgreSQL: from unsigned rows to verified transactions."`
 	Transfers benchTransfersCommand `cmd:"" help:"Signed transfer.v1 messages through the HTTP API, to confirmed on the development chain."`
 }
 
@@ -22,6 +24,7 @@ func (benchCommands) Help() string {
     aval bench steps --in-flight 64
     aval bench steps --in-flight 64 --config cluster.yaml
     aval bench messages --in-flight 128 --duration 20s
+    aval bench signing --config cluster.yaml --count 30000 --workers 1,2,4 --keys 16
     aval bench transfers --keys 16 --output json
     aval bench transfers --keys 16 --node geth --rate 50
     aval bench transfers --keys 16 --node geth --in-flight 4096 --count 20000`
@@ -80,15 +83,23 @@ func (f *benchFlags) bench(s *screen, scenario func(*meter) (figures, error)) er
 	return printFigures(s.out, s.json, runs)
 }
 
+// profileTo makes the file of a CPU profile; end closes both.
+func profileTo(name string) (file io.Writer, end func(), err error) {
+	made, err := os.Create(name)
+	if err != nil {
+		return nil, nil, problem.New(problem.Invalid, "flag-invalid", "cannot write the profile: %w", err)
+	}
+	return made, func() { pprof.StopCPUProfile(); _ = made.Close() }, nil
+}
+
 func (f *benchFlags) once(scenario func(*meter) (figures, error)) (figures, error) {
 	m := newMeter(*f)
 	if f.Profile != "" {
-		file, err := os.Create(f.Profile)
+		file, end, err := profileTo(f.Profile)
 		if err != nil {
-			return figures{}, problem.New(problem.Invalid, "flag-invalid", "cannot write the profile: %w", err)
+			return figures{}, err
 		}
-		defer func() { _ = file.Close() }()
-		defer pprof.StopCPUProfile()
+		defer end()
 		m.profile = file
 	}
 	defer m.progress(os.Stderr)()

@@ -36,7 +36,7 @@ func databaseStorage(db *postgres.DB) storage {
 		process: db.Process(), holder: db.Process(), record: postgres.NewGuarantee(db), feeder: postgres.NewFeeder(db, time.Now), outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
 		calls: postgres.NewCalls(db), keys: postgres.NewKeys(db), decisions: postgres.NewDecisions(db), transactions: postgres.NewTransactions(db),
 		clients: postgres.NewClients(db), secrets: postgres.NewSecrets(db), wallets: postgres.NewWallets(db), sealed: postgres.NewSealed(db),
-		pipeline:  pipeline{bus: postgres.NewBus(db), parked: postgres.NewParked(db), requests: postgres.NewRequests(db), cursors: postgres.NewCursors(db)},
+		pipeline:  pipeline{bus: postgres.NewBus(db), parked: postgres.NewParked(db), requests: postgres.NewRequests(db), cursors: postgres.NewCursors(db), verdicts: postgres.NewVerdicts(db)},
 		ready:     map[string]func(context.Context) error{},
 		elections: postgres.NewElections(db), keep: time.Minute, close: db.Close,
 		begun: func(ctx context.Context) (bool, error) { _, found, err := db.Installation(ctx); return found, err },

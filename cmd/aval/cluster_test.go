@@ -43,8 +43,11 @@ func TestClusterScripts(t *testing.T) {
 				return err
 			}
 			u.User = url.User(user.Name)
-			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data"} {
+			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "workers.yaml": "data"} {
 				text := "data: " + folder + "\ndatabase:\n  url: " + u.String() + "\n  password: env:DBPASSWORD\ncustody:\n  key_file: " + folder + ".kek\nchain:\n  dev:\n    port: 0\napi:\n  listen: 127.0.0.1:0\nauth:\n  dev_issuer: true\n"
+				if name == "workers.yaml" {
+					text += "signing:\n  by: workers\n"
+				}
 				if name == "etcd.yaml" {
 					text += "etcd:\n  endpoints: " + endpoint + "\n  prefix: " + e.Getenv("PREFIX") + "\n"
 				}

@@ -18,7 +18,9 @@ import (
 )
 
 type jobCommands struct {
-	Verify jobVerify `cmd:"" help:"Compare everything that was signed with what was decided."`
+	Verify           jobVerify           `cmd:"" help:"Compare everything that was signed with what was decided."`
+	SeedKeys         jobSeedKeys         `cmd:"" help:"Make signing keys in a pool, for trials and measurements."`
+	SeedTransactions jobSeedTransactions `cmd:"" help:"Stock the database with unsigned transactions, for trials and measurements."`
 }
 
 type jobVerify struct {

@@ -8,6 +8,7 @@ import (
 	"github.com/avalhq/aval/internal/bus"
 	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/custody/verify"
 	"github.com/avalhq/aval/internal/leader"
 	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
@@ -21,6 +22,7 @@ type pipeline struct {
 	parked   bus.Parked
 	requests signer.Requests
 	cursors  relay.Cursors
+	verdicts verify.Verdicts
 }
 
 // leaseWait is how long a signing worker waits for a key that another one has, before it leaves the request for later.
