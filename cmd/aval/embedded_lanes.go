@@ -19,10 +19,10 @@ func (p *platform) newKeeper() *transaction.Keeper {
 	}
 	return transaction.New(ports, transaction.Options{
 		Confirmations: c.Confirmations, FinalDepth: c.FinalDepth, Finality: chain.Tag(c.Finality),
-		Rules:  transaction.Rules{Window: c.Lanes.Window, Grace: c.Lanes.Grace},
+		Rules:  transaction.Rules{Window: c.Lanes.Window, Widest: c.Lanes.Widest, Grace: c.Lanes.Grace},
 		Policy: p.feePolicyOf, Every: max(5*p.heads(), time.Second), Faults: p.options.faults, Log: p.log, Seat: p.seat,
 		Observe: transaction.Observer{
-			Lane: func(s transaction.Sight) { p.metrics.Lane(s.Lane.Key, s.Open, s.Oldest, s.Gap, s.Lane.Halted != "") },
+			Lane: func(s transaction.Sight) { p.metrics.Lane(s.Lane.Key, s.Open, s.Window, s.Oldest, s.Gap, s.Lane.Halted != "") },
 			Act:  p.metrics.TransactionEvent,
 			End:  p.nudge,
 			Paid: func(l transaction.Lane, fee *big.Int) { p.metrics.Paid(l.Key, fee) },

@@ -212,9 +212,12 @@ type FeeType struct {
 
 // Lanes configures how transactions are seen to. A lane is what one key sends: mined in the order of nonces.
 type Lanes struct {
-	// The most transactions of a lane that are with the node at once. The others wait for their turn. Some nodes drop what is
-	// beyond 200 for an address.
+	// How many transactions of a lane are with the node at once, to begin with. The others wait for their turn. While that is what holds
+	// the lane up it gets more; when the node refuses or drops some for want of room, half as many.
 	Window uint64 `yaml:"window"`
+
+	// The most that a lane's window grows to.
+	Widest uint64 `yaml:"widest"`
 
 	// How long a transaction may be decided and not signed, or signed and not sent, because its message is held up. Then it is
 	// signed and sent all the same: those behind it wait for its nonce.
@@ -282,7 +285,7 @@ func Default() Config {
 		Messages: Messages{IDExpiry: 24 * time.Hour},
 		Chain: Chain{
 			ID: 1337, Quorum: 1, MaxLag: 3, Poll: time.Second, Timeout: 10 * time.Second, Confirmations: 2, Finality: "depth", FinalDepth: 64,
-			Lanes: Lanes{Window: 128, Grace: 2 * time.Second},
+			Lanes: Lanes{Window: 128, Widest: 1024, Grace: 2 * time.Second},
 			Fees:  Fees{Kind: "auto", Blocks: 20, Headroom: 1, GasMargin: 20, Default: FeeType{Percentile: 50, Patience: 5}, Types: map[string]FeeType{}},
 			Dev:   DevChain{Port: 8545, BlockTime: 100 * time.Millisecond},
 		},

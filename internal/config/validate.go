@@ -107,6 +107,7 @@ func (v *violations) chain(c Chain) {
 	v.that(slices.Contains([]string{"depth", "safe", "finalized"}, c.Finality), "chain.finality is %q: set depth, or safe or finalized where the chain has such blocks", c.Finality)
 	v.that(c.FinalDepth >= c.Confirmations, "chain.final_depth is %d and chain.confirmations is %d: nothing is final before it is confirmed; set %d or more, such as 64", c.FinalDepth, c.Confirmations, c.Confirmations)
 	v.that(c.Lanes.Window >= 1, "chain.lanes.window is 0: nothing would be sent; set 1 or more, such as 128")
+	v.that(c.Lanes.Widest >= c.Lanes.Window, "chain.lanes.widest is %d and chain.lanes.window is %d: a lane cannot begin with more than it may have; set %d or more", c.Lanes.Widest, c.Lanes.Window, c.Lanes.Window)
 	v.that(c.Lanes.Grace >= 100*time.Millisecond, "chain.lanes.grace is %s: workflows need a moment to send what they have signed; set 100ms or more, such as 2s", c.Lanes.Grace)
 	v.fees(c.Fees)
 	v.that(c.Quorum >= 1 && c.Quorum <= max(1, len(c.URL)), "chain.quorum is %d and chain.url has %d nodes: set 1, or name as many nodes as have to agree", c.Quorum, len(c.URL))

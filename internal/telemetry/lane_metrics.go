@@ -9,8 +9,8 @@ import (
 
 // lanes is what is measured of the transactions of each key.
 type lanes struct {
-	open, oldest, gap, halted, balance *prometheus.GaugeVec
-	events, fees                       *prometheus.CounterVec
+	open, window, oldest, gap, halted, balance *prometheus.GaugeVec
+	events, fees                               *prometheus.CounterVec
 }
 
 func newLanes() lanes {
@@ -19,6 +19,7 @@ func newLanes() lanes {
 	}
 	return lanes{
 		open:    of("aval_lane_open", "Transactions of a key that no block holds."),
+		window:  of("aval_lane_window", "How many transactions of a key may be with a node at once; it follows the node's answers."),
 		oldest:  of("aval_lane_oldest_seconds", "How long the first transaction of a key that no block holds has been open; 0 when none is."),
 		gap:     of("aval_lane_gap", "1 while the first of them is not with a node and others behind it are, otherwise 0."),
 		halted:  of("aval_lane_halted", "1 while a key with open transactions is set aside, otherwise 0."),
@@ -29,15 +30,16 @@ func newLanes() lanes {
 }
 
 func (l lanes) register(r *prometheus.Registry) {
-	r.MustRegister(l.open, l.oldest, l.gap, l.halted, l.balance, l.events, l.fees)
+	r.MustRegister(l.open, l.window, l.oldest, l.gap, l.halted, l.balance, l.events, l.fees)
 }
 
 // Lane sets what a look at a key's transactions has shown.
-func (m *Metrics) Lane(key string, open int, oldest time.Duration, gap, halted bool) {
+func (m *Metrics) Lane(key string, open int, window uint64, oldest time.Duration, gap, halted bool) {
 	if m == nil {
 		return
 	}
 	m.lanes.open.WithLabelValues(key).Set(float64(open))
+	m.lanes.window.WithLabelValues(key).Set(float64(window))
 	m.lanes.oldest.WithLabelValues(key).Set(oldest.Seconds())
 	m.lanes.gap.WithLabelValues(key).Set(flag(gap))
 	m.lanes.halted.WithLabelValues(key).Set(flag(halted))

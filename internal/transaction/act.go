@@ -20,7 +20,7 @@ func (k *Keeper) Offer(ctx context.Context, steps []signer.Step) []error {
 	for i, at := range places {
 		switch {
 		case errs[i] != nil:
-		case at.lane.admits(at.nonce, k.options.Rules.Window):
+		case at.lane.admits(at.nonce, k.options.Rules):
 			all = append(all, at.lane.newest(at.nonce)...)
 		default:
 			at.lane.change(at.nonce, func(o *Open) { o.Held = true })
@@ -82,12 +82,22 @@ func (l *lane) newest(nonce uint64) (b []bytesOf) {
 }
 
 // send gives the node the bytes that were planned to be sent.
-func (k *Keeper) send(ctx context.Context, l *lane, _ View, acts []Act) {
+func (k *Keeper) send(ctx context.Context, l *lane, acts []Act) {
 	var all []bytesOf
 	for _, a := range acts {
+		if a.Event == EventResent {
+			l.dropped(k.options.Rules)
+		}
 		all = append(all, l.newest(a.Nonce)...)
 	}
 	k.broadcast(ctx, all)
+}
+
+// dropped notes that a node has lost what it had taken: it may have no room for so many of one address.
+func (l *lane) dropped(r Rules) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.window.refused(l.head, r)
 }
 
 // broadcast sends in one round trip and remembers what the node said of each.
@@ -107,12 +117,12 @@ func (k *Keeper) broadcast(ctx context.Context, all []bytesOf) {
 		return // carried out, and not known to be
 	}
 	for i, b := range all {
-		b.lane.answered(b.nonce, errs[i])
+		b.lane.answered(b.nonce, errs[i], k.options.Rules)
 	}
 }
 
 // answered remembers what the node said of a transaction's newest bytes.
-func (l *lane) answered(nonce uint64, err error) {
+func (l *lane) answered(nonce uint64, err error, r Rules) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := l.open[nonce]
@@ -120,6 +130,9 @@ func (l *lane) answered(nonce uint64, err error) {
 		return
 	}
 	kind, code := problem.KindOf(err0(err)), problem.From(err0(err)).Code
+	if code == "chain-busy" {
+		l.window.refused(l.head, r)
+	}
 	o.Cheap = code == "transaction-underpriced"
 	switch {
 	case err == nil, o.Cheap, kind == problem.Conflict: // another of its attempts may have the nonce

@@ -15,14 +15,15 @@ const chunk = 512
 // attend does one look at a lane: what is stored, what the chain shows, what follows from it.
 func (k *Keeper) attend(ctx context.Context, l *lane, info Lane, v View) {
 	info, err := k.foreign(ctx, l, info, &v)
+	rules := l.see(info, v, k.options.Rules)
 	if err == nil {
-		err = k.load(ctx, l, info, v)
+		err = k.load(ctx, l, info, v, rules)
 	}
 	if err == nil {
 		err = k.resurface(ctx, l, info, v)
 	}
 	if err == nil {
-		err = k.study(ctx, l, info, v)
+		err = k.study(ctx, l, info, v, rules)
 	}
 	if err != nil && ctx.Err() == nil {
 		k.options.Log.WarnContext(ctx, "a lane could not be looked at", "key", info.Key, "chain", info.Chain, "address", info.Address, "error", err)
@@ -51,7 +52,7 @@ func (k *Keeper) foreign(ctx context.Context, l *lane, info Lane, v *View) (Lane
 
 // watch is the look of a process that does not keep the lane: it takes note of how far the lane has come.
 func (k *Keeper) watch(l *lane, info Lane, v View) {
-	l.see(info, v)
+	l.see(info, v, k.options.Rules)
 	l.forget(max(info.Settled, v.Nonce))
 	if l.keeps() && k.options.Observe.Lane != nil {
 		k.options.Observe.Lane(Sight{Lane: info}) // what it has told of the lane is over
@@ -61,9 +62,8 @@ func (k *Keeper) watch(l *lane, info Lane, v View) {
 
 // load reads what this process does not know yet of the lane's open transactions, as far as its window goes: all of them where
 // another process has kept the lane until now.
-func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View) error {
-	l.see(info, v)
-	end := min(info.Next, v.Nonce+k.options.Rules.Window)
+func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View, rules Rules) error {
+	end := min(info.Next, v.Nonce+rules.Window)
 	from := l.lacking(end)
 	if l.others {
 		l.forget(math.MaxUint64)
@@ -85,7 +85,7 @@ func (k *Keeper) load(ctx context.Context, l *lane, info Lane, v View) error {
 }
 
 // study asks the chain, plans and carries out. What is contradicted leads to a second look at once, at everything.
-func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
+func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View, rules Rules) error {
 	open := l.snapshot()
 	var err error
 	if v.Found, err = k.ask(ctx, Question(open, v, l.suspicion)); err != nil {
@@ -93,10 +93,10 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 	}
 	if !l.suspicion && Contradicts(open, v) {
 		l.suspicion = true
-		return k.study(ctx, l, info, v)
+		return k.study(ctx, l, info, v, rules)
 	}
 	if k.learns(ctx, l, info, open, v) {
-		return k.study(ctx, l, info, v)
+		return k.study(ctx, l, info, v, rules)
 	}
 	l.suspicion = false
 	Notice(open, v)
@@ -113,7 +113,7 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View) error {
 	if err != nil {
 		return err
 	}
-	k.sight(info, open, v)
+	k.sight(info, open, v, rules)
 	return k.carryOut(ctx, l, info, v, acts)
 }
 
@@ -191,11 +191,11 @@ func (k *Keeper) ask(ctx context.Context, hashes []string) (map[string]chain.Sta
 }
 
 // sight tells the observer of the lane in numbers.
-func (k *Keeper) sight(info Lane, open []Open, v View) {
+func (k *Keeper) sight(info Lane, open []Open, v View, rules Rules) {
 	if k.options.Observe.Lane == nil {
 		return
 	}
-	s := Sight{Lane: info}
+	s := Sight{Lane: info, Window: rules.Window}
 	missing := false
 	for i := range open {
 		t := &open[i]
@@ -232,7 +232,7 @@ func (k *Keeper) carryOut(ctx context.Context, l *lane, info Lane, v View, acts 
 		case Ask, Record, Settle: // asked and marked before
 		}
 	}
-	k.send(ctx, l, v, sending)
+	k.send(ctx, l, sending)
 	return ctx.Err()
 }
 

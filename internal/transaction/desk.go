@@ -142,7 +142,9 @@ func (d *Desk) Show(ctx context.Context, id ID) (Report, error) {
 		return r, err
 	}
 	v, err := d.view(ctx, info, o)
-	r.explain(v, o, d.Keeper.options)
+	options := d.Keeper.options
+	options.Rules = d.Keeper.lane(t.Key).rules(options.Rules)
+	r.explain(v, o, options)
 	if err != nil {
 		r.Facts = append(r.Facts, "The chain could not be asked: "+problem.From(err).Detail+".")
 	}

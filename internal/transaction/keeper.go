@@ -72,6 +72,7 @@ type Sight struct {
 	Open   int           // transactions that no block holds
 	Oldest time.Duration // how long the first of them has been open
 	Gap    bool          // the first of them is not with a node, and others behind it are
+	Window uint64        // how many of them may be with a node at once
 }
 
 func (o Options) withDefaults() Options {
@@ -100,6 +101,7 @@ func (r Rules) withDefaults() Rules {
 	if r.Window == 0 {
 		r.Window = 128
 	}
+	r.Widest = max(r.Widest, r.Window)
 	if r.Grace <= 0 {
 		r.Grace = 2 * time.Second
 	}

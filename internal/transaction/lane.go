@@ -19,16 +19,33 @@ type lane struct {
 	looked    bool   // whether there was one
 	head      uint64 // the newest block at it
 	open      map[uint64]*Open
+	window    window
 	suspicion bool
 	kept      bool // whether this process kept the lane at its last look
 	others    bool // whether another one may have, at that look: what this one knows of its transactions may be old
 }
 
-// see notes what a look shows of the lane as a whole.
-func (l *lane) see(info Lane, v View) {
+// see notes what a look shows of the lane as a whole, and gives the rules for it.
+func (l *lane) see(info Lane, v View, r Rules) Rules {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.looked && v.Nonce > l.nonce {
+		l.window.moved(info.Next-min(l.nonce, info.Next), v.Nonce-l.nonce, v.Now.Head, r)
+	}
 	l.info, l.nonce, l.head, l.looked = info, v.Nonce, v.Now.Head, true
+	return l.narrowed(r)
+}
+
+// rules are the keeper's, with the lane's own window.
+func (l *lane) rules(r Rules) Rules {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.narrowed(r)
+}
+
+func (l *lane) narrowed(r Rules) Rules {
+	r.Window = l.window.width(r)
+	return r
 }
 
 // forget drops what this process knows of the transactions below a nonce. Offered bytes of which it knows no more are sent again.
@@ -107,7 +124,7 @@ func (l *lane) change(nonce uint64, with func(*Open)) {
 }
 
 // admits says which of the nonces may be with the node now; the others wait until the lane has moved on.
-func (l *lane) admits(nonce, window uint64) bool {
+func (l *lane) admits(nonce uint64, r Rules) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.info.Halted != "" {
@@ -120,5 +137,5 @@ func (l *lane) admits(nonce, window uint64) bool {
 			base = min(base, n)
 		}
 	}
-	return nonce < base+window
+	return nonce < base+l.window.width(r)
 }

@@ -48,7 +48,8 @@ type View struct {
 
 // Rules are what Plan goes by besides what it is given of the lane.
 type Rules struct {
-	Window    uint64        // most transactions of a lane with the node at once
+	Window    uint64        // most transactions of a lane with the node at once, to begin with
+	Widest    uint64        // what Window may grow to, by the node's answers
 	Grace     time.Duration // what its workflow has not signed or sent after this long the keeper does
 	Slow      time.Duration // counts as Patience where the chain makes no blocks
 	Certainty int           // times that something final has to be seen before it is believed: one node can be wrong
