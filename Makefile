@@ -76,8 +76,12 @@ services-down: ## Stop them; their data stays (deploy/services/services.sh wipe 
 .PHONY: test-cluster
 test-cluster: ## Run the tests that need the real servers; one that is missing fails them
 	go test -count=1 -timeout 15m -tags cluster $(CLUSTER)
-	go test -count=1 -timeout 5m -tags cluster ./test/e2e -run SeveralProcesses
+	go test -count=1 -timeout 10m -tags cluster ./test/cluster
 	go test -count=1 -timeout 15m -tags cluster ./test/crash -run OnPostgres -args -kills=$(CLUSTERKILLS)
+
+.PHONY: clusterfaults
+clusterfaults: ## Cut several processes off from their database, for up to a minute at a time, under load; some minutes
+	go test -count=1 -tags cluster -timeout 0 -v ./test/cluster -args -longest=60s
 
 .PHONY: test-race
 test-race: ## Run the tests of what is concurrent under the race detector (needs a C compiler)

@@ -4,12 +4,9 @@ package crash
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -35,22 +32,16 @@ func TestKilledAnywhereOnPostgres(t *testing.T) {
 
 // server is a PostgreSQL server of the run's own, so that it can be killed.
 type server struct {
+	*stage.Server
 	t        *testing.T
-	services string // folder
 	admin    *url.URL
 	app      *url.URL
 	password string // path of the file with the application's password
 }
 
 func onPostgres(t *testing.T) backing {
-	s := &server{t: t, services: t.TempDir(), password: filepath.Join(t.TempDir(), "password")}
-	t.Cleanup(func() { s.must("wipe") })
-	s.must("up")
-	raw, err := os.ReadFile(filepath.Join(s.services, "postgres", "url"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin, err := url.Parse(strings.TrimSpace(string(raw)))
+	s := &server{t: t, Server: stage.NewServer(t, "postgres"), password: filepath.Join(t.TempDir(), "password")}
+	admin, err := url.Parse(s.URL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,23 +58,6 @@ func onPostgres(t *testing.T) backing {
 	app.User = url.UserPassword(user.Name, user.Password)
 	s.app = &app
 	return s
-}
-
-// act does something to the server: up, kill, start, wipe.
-func (s *server) act(what string) error {
-	cmd := exec.Command("../../deploy/services/postgres.sh", what)
-	cmd.Env = append(os.Environ(), "SERVICES="+s.services)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("postgres.sh %s: %w: %s", what, err, out)
-	}
-	return nil
-}
-
-func (s *server) must(what string) {
-	s.t.Helper()
-	if err := s.act(what); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 func (s *server) configure(fields map[string]any) {
@@ -120,9 +94,9 @@ func (s *server) custody(ctx context.Context, _ *stage.Installation) (c custody,
 // strikes: the server is killed under the process, and is back before the process is killed as well.
 func (s *server) strikes() []strike {
 	return []strike{{name: "database killed", trouble: func(*run) error {
-		if err := s.act("kill"); err != nil {
+		if err := s.Act("kill"); err != nil {
 			return err
 		}
-		return s.act("start")
+		return s.Act("start")
 	}}}
 }

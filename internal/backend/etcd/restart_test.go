@@ -5,10 +5,6 @@ package etcd_test
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,38 +12,8 @@ import (
 
 	"github.com/avalhq/aval/internal/backend/etcd"
 	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/test/e2e/stage"
 )
-
-// ownServer is an etcd that the test may kill: others use the shared one.
-type ownServer struct {
-	t      *testing.T
-	folder string
-}
-
-func (s ownServer) run(what string) {
-	s.t.Helper()
-	command := exec.Command("../../../deploy/services/etcd.sh", what)
-	command.Env = append(os.Environ(), "SERVICES="+s.folder)
-	// Not a pipe: the server inherits the script's outputs, and would keep it open.
-	log, err := os.Create(filepath.Join(s.t.TempDir(), "log"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	command.Stdout, command.Stderr = log, log
-	if err := command.Run(); err != nil {
-		said, _ := os.ReadFile(log.Name())
-		s.t.Fatalf("etcd.sh %s: %v\n%s", what, err, said)
-	}
-}
-
-func (s ownServer) url() string {
-	s.t.Helper()
-	url, err := os.ReadFile(filepath.Join(s.folder, "etcd", "url"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return strings.TrimSpace(string(url))
-}
 
 // ledger is what the workers know, outside of etcd.
 type ledger struct {
@@ -79,10 +45,8 @@ func (l *ledger) gives(lease key.Lease) {
 // TestI9TheServerIsKilledDuringLeases: etcd gets SIGKILL while the workers of two processes lease keys, and is started again,
 // three times. Nothing is leased twice, no fence comes again, and in the end every key can be leased.
 func TestI9TheServerIsKilledDuringLeases(t *testing.T) {
-	server := ownServer{t, t.TempDir()}
-	t.Cleanup(func() { server.run("wipe") })
-	server.run("up")
-	options := etcd.Options{Endpoints: []string{server.url()}, Name: "test"}
+	server := stage.NewServer(t, "etcd")
+	options := etcd.Options{Endpoints: []string{server.URL(t)}, Name: "test"}
 	var processes []*etcd.Keys
 	for range 2 {
 		k, err := etcd.Open(t.Context(), options)
@@ -109,8 +73,11 @@ func TestI9TheServerIsKilledDuringLeases(t *testing.T) {
 	}
 	more(200)
 	for range 3 {
-		server.run("kill")
-		server.run("start")
+		for _, what := range []string{"kill", "start"} {
+			if err := server.Act(what); err != nil {
+				t.Fatal(err)
+			}
+		}
 		more(200)
 	}
 	if ctx.Err() != nil {

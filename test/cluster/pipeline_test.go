@@ -1,6 +1,6 @@
 //go:build cluster
 
-package e2e
+package cluster
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ import (
 // decision and signature, another between store and announcement, then the relay that has the seat and a controller. Every
 // transfer is paid once, and every key is free in the end.
 func TestThePipelineInRoles(t *testing.T) {
-	c := gather(t, 1, 10, map[string]any{"signing": map[string]any{"by": "workers", "events": true}})
+	c := gather(t, place{processes: 1, attempts: 10, also: map[string]any{"signing": map[string]any{"by": "workers", "events": true}}})
 	const api, controller, relay, unstored, unannounced, worker, watcher = 0, 1, 2, 4, 5, 6, 7
 	for _, role := range []string{"controller", "relay", "relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {
 		c.join(c.all[0], role)

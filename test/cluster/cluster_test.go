@@ -1,0 +1,41 @@
+//go:build cluster
+
+package cluster
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/test/e2e/stage"
+)
+
+var (
+	longest = flag.Duration("longest", time.Second, "how long the longest cuts of a network last: 1s, 10s or 60s; shorter ones are tried as well")
+	rounds  = flag.Int("rounds", 1, "how often each cut is tried")
+)
+
+// program is the path of aval, built once.
+var program string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	folder, err := os.MkdirTemp("", "aval-cluster-")
+	if err == nil {
+		program, err = stage.Build(context.Background(), folder)
+	}
+	code := 1
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	_ = os.RemoveAll(folder) // what is left is in the system's folder for what is passing
+	os.Exit(code)
+}
+
+// patience is how long anything may take that has to happen (I18).
+const patience = time.Minute

@@ -1,0 +1,95 @@
+//go:build cluster
+
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/test/e2e/stage"
+)
+
+// TestSeveralProcessesOneKilled: three processes on one database. One is killed while it holds a key, between deciding and
+// signing, another at a moment of chance; the third and a new one take their messages.
+func TestSeveralProcessesOneKilled(t *testing.T) {
+	c := gather(t, place{processes: 3, attempts: 2})
+	c.strays = true
+	if err := c.live[1].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.start(1, "decisions.decide.after=kill@10")
+	stop := c.load()
+	select {
+	case <-c.live[1].Done:
+	case <-time.After(patience):
+		t.Fatal("the process was not killed")
+	}
+	time.Sleep(2 * time.Second) // the load goes on
+	c.live[2].Kill()
+	time.Sleep(2 * time.Second)
+	stop()
+	c.settle()
+	c.check()
+	c.pace("two of three killed", 5*time.Second)
+}
+
+// TestSeveralProcessesRollingRestart: every process is stopped and started again under load. No submission fails, with the SDK's
+// retries alone, and no message.
+func TestSeveralProcessesRollingRestart(t *testing.T) {
+	c := gather(t, place{processes: 3, attempts: 10})
+	stop := c.load()
+	for i := range c.all {
+		time.Sleep(time.Second) // the load goes on
+		began := time.Now()
+		if err := c.live[i].Stop(); err != nil {
+			t.Error(err)
+		}
+		stopped := time.Since(began)
+		c.start(i, "")
+		t.Logf("process %d stopped in %v and was back after %v", i, stopped.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	}
+	time.Sleep(time.Second)
+	stop()
+	c.settle()
+	c.check()
+	c.pace("rolling restart", 5*time.Second)
+}
+
+// TestSeveralProcessesOfOneRoleEach: one serves the API, one drives messages, one watches, and a second of each of the last two
+// stands by. A watcher is killed, then a controller.
+func TestSeveralProcessesOfOneRoleEach(t *testing.T) {
+	c := gather(t, place{processes: 1, attempts: 10})
+	roles := []string{"api", "controller", "controller", "watcher", "watcher"}
+	for _, r := range roles[1:] {
+		c.join(c.all[0], r)
+	}
+	if err := c.live[0].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0, "", "--role", "api")
+	for i, in := range c.all {
+		for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/openapi.json": 404} {
+			if i == 0 && path == "/openapi.json" {
+				want = 200
+			}
+			if got := (&stage.Party{URL: in.URL}).Do(t, "GET", path, "none", nil).Status; got != want {
+				t.Errorf("%s of the role %s: %d, want %d", path, roles[i], got, want)
+			}
+		}
+	}
+	stop := c.load()
+	time.Sleep(time.Second) // the load goes on
+	c.live[3].Kill()
+	time.Sleep(time.Second)
+	c.live[1].Kill()
+	time.Sleep(time.Second)
+	stop()
+	c.settle()
+	c.check()
+	c.pace("one role each", 5*time.Second)
+	for _, i := range []int{0, 2, 4} {
+		if err := c.live[i].Stop(); err != nil {
+			t.Errorf("%s: %v", roles[i], err)
+		}
+	}
+}

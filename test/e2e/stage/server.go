@@ -1,0 +1,75 @@
+package stage
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Server is a real server (see deploy/services) of a test's own, which may be killed: the ones that make services-up starts are
+// used by others.
+type Server struct {
+	script, folder, name string
+}
+
+// NewServer starts one, "postgres" or "etcd", on data of its own, both of which end with the test.
+func NewServer(tb testing.TB, name string) *Server {
+	tb.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &Server{script: filepath.Join(root, "deploy", "services", name+".sh"), folder: tb.TempDir(), name: name}
+	tb.Cleanup(func() {
+		if err := s.Act("wipe"); err != nil {
+			tb.Error(err)
+		}
+	})
+	if err := s.Act("up"); err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// Act does something to the server: "kill" ends it as a crash does, "start" starts it again on its data.
+func (s *Server) Act(what string) error {
+	cmd := exec.Command(s.script, what)
+	cmd.Env = append(os.Environ(), "SERVICES="+s.folder)
+	// Not a pipe: the server inherits the script's outputs, and would keep it open.
+	log, err := os.CreateTemp(s.folder, "log")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%s.sh %s: %w: %s", s.name, what, err, said)
+	}
+	return nil
+}
+
+// URL is the address of the running server, with its administrator.
+func (s *Server) URL(tb testing.TB) string {
+	tb.Helper()
+	url, err := os.ReadFile(filepath.Join(s.folder, s.name, "url"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return strings.TrimSpace(string(url))
+}
+
+// moduleRoot is the folder with go.mod, at or above the one in which the test runs.
+func moduleRoot() (string, error) {
+	folder, err := os.Getwd()
+	for err == nil && folder != "/" {
+		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
+			return folder, nil
+		}
+		folder = filepath.Dir(folder)
+	}
+	return "", fmt.Errorf("no go.mod at or above the working folder: %w", err)
+}
