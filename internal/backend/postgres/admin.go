@@ -37,11 +37,11 @@ func Init(ctx context.Context, url string, user User) (level int64, err error) {
 	}
 	where := location(config)
 	if err := makeDatabase(ctx, config); err != nil {
-		return 0, describe(where, err)
+		return 0, atStart(where, err)
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return 0, describe(where, err)
+		return 0, atStart(where, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	if _, err := conn.Exec(ctx, lockInit); err != nil {

@@ -17,8 +17,11 @@ func Crash(db *DB) {
 	db.closePools()
 }
 
-// SeatClass is the class of the advisory locks of seats.
-const SeatClass = seatClass
+// The classes of the advisory locks of seats and of instances.
+const (
+	SeatClass     = seatClass
+	InstanceClass = lockClass
+)
 
 // TrimBus does once what each process does every minute.
 func TrimBus(ctx context.Context, db *DB, now time.Time) (int64, error) { return db.trimBus(ctx, now) }

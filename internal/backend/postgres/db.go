@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	}
 	if err := db.ready(ctx); err != nil {
 		db.closePools()
-		return nil, atStart(err)
+		return nil, atStart(db.where, err)
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	db.stop = stop
@@ -83,13 +84,14 @@ func (db *DB) connect(ctx context.Context, config *pgxpool.Config) (err error) {
 		size = 16
 	}
 	config.MaxConns, config.ConnConfig.ConnectTimeout = int32(size), 10*time.Second
-	settings := config.ConnConfig.RuntimeParams
+	config.ConnConfig.Tracer, config.ConnConfig.DialFunc, config.PingTimeout = limits{}, dial, pong
+	given := config.ConnConfig.RuntimeParams
+	maps.Copy(given, settings)
 	for name, value := range map[string]string{
 		"search_path": Schema, "application_name": "aval " + db.options.Name, "jit": "off", "plan_cache_mode": "force_generic_plan",
-		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3",
 		"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off",
 	} {
-		settings[name] = value
+		given[name] = value
 	}
 	lazy := config.Copy()
 	lazy.ConnConfig.RuntimeParams["synchronous_commit"] = "off"

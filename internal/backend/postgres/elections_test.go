@@ -22,13 +22,13 @@ func TestElections(t *testing.T) {
 		return leadertest.Harness{Join: func(t *testing.T) (leader.Elections, func()) {
 			db := another(t, s)
 			t.Cleanup(func() { postgres.Crash(db) })
-			return postgres.NewElections(db), func() { unseat(t, s) }
+			return postgres.NewElections(db), func() { cutOff(t, s, postgres.SeatClass) }
 		}}
 	})
 }
 
-// unseat ends the sessions that have a seat.
-func unseat(t *testing.T, s *storage) {
+// cutOff ends the sessions that hold advisory locks of a class.
+func cutOff(t *testing.T, s *storage, class int) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.Admin)
 	if err != nil {
@@ -36,7 +36,7 @@ func unseat(t *testing.T, s *storage) {
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
 	tag, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-		WHERE d.datname = current_database() AND locktype = 'advisory' AND granted AND classid = $1`, postgres.SeatClass)
+		WHERE d.datname = current_database() AND locktype = 'advisory' AND granted AND classid = $1`, class)
 	if err != nil || tag.RowsAffected() == 0 {
 		t.Fatalf("nobody was cut off: %v", err)
 	}
@@ -77,5 +77,29 @@ func TestI10LookingForDeadHoldersLeavesTheLivingAlone(t *testing.T) {
 			return
 		default:
 		}
+	}
+}
+
+// TestI10NoLeaseIsGrantedToWhomOthersTakeForDead: the session that tells the others that a process lives is cut off. Until there is a
+// new one the process leases nothing, for each of its leases would be set aside at once.
+func TestI10NoLeaseIsGrantedToWhomOthersTakeForDead(t *testing.T) {
+	s := newStorage(t)
+	one := s.open(t)
+	keys := postgres.NewKeys(one)
+	if err := keys.Add(t.Context(), key.Key{ID: "key_a", Chain: "c", Address: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	cutOff(t, s, postgres.InstanceClass)
+	two := another(t, s)
+	defer postgres.Crash(two)
+	l, err := keys.Lease(within(t, 10*time.Second), key.Request{Holder: one.Process() + "/sign", Key: "key_a", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if aside, err := postgres.NewKeys(two).Quarantine(t.Context(), two.Process()); err != nil || len(aside) > 0 {
+		t.Errorf("the lease was set aside: %+v, %v", aside, err)
+	}
+	if err := keys.Release(t.Context(), l); err != nil {
+		t.Error(err)
 	}
 }

@@ -17,6 +17,11 @@ const (
 	uniqueViolation = "23505"
 	deadlock        = "40P01"
 	diskFull        = "53100"
+	tooMany         = "53300" // connections
+	shutDown        = "57P01" // by an operator
+	crashed         = "57P02"
+	starting        = "57P03"
+	canceled        = "57014"
 	badPassword     = "28P01"
 	badUser         = "28000"
 	noDatabase      = "3D000"
@@ -49,12 +54,13 @@ func describe(where string, err error) error {
 	}
 	var refusal *problem.Error
 	var answered *pgconn.PgError
-	var unreachable *pgconn.ConnectError
 	switch {
-	case errors.As(err, &refusal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &refusal), errors.Is(err, context.Canceled):
 		return err
 	case stateIs(err, refusedToSign):
 		return problem.New(signer.ErrRefused.Kind, signer.ErrRefused.Code, "%w; nothing of the batch was decided, and nothing will be for this request until it is made again", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return problem.New(problem.Unavailable, "storage-failed", "the database %s did not answer in time; whether it has carried out what was asked is not known: %w", where, err)
 	case stateIs(err, badPassword, badUser):
 		return problem.New(problem.Invalid, "database-refused", "the database server %s refuses the user or the password; check database.url and database.password", where)
 	case stateIs(err, noDatabase, noSchema, noTable):
@@ -63,21 +69,23 @@ func describe(where string, err error) error {
 		return problem.New(problem.Internal, "database-forbidden", "the database %s does not allow Aval's user to do this: %w; run aval database init again, which grants what is needed", where, err)
 	case stateIs(err, diskFull):
 		return problem.New(problem.Unavailable, "storage-full", "the disk of the database server %s is full (%w); free some space, nothing accepted is lost", where, err)
+	case stateIs(err, tooMany, shutDown, crashed, starting, canceled):
+		return problem.New(problem.Unavailable, "storage-failed", "the database %s does not serve now: %w", where, err)
 	case errors.As(err, &answered):
 		return problem.New(problem.Internal, "storage-failed", "the database %s answered: %w", where, err)
-	case errors.As(err, &unreachable):
-		return problem.New(problem.Unavailable, "database-unreachable", "the database server %s cannot be reached; start it, or correct database.url", where)
 	}
 	return problem.New(problem.Unavailable, "storage-failed", "use the database %s: %w", where, err)
 }
 
-// atStart makes a server that is not there a mistake of the configuration: a process that cannot begin does not wait for it.
-func atStart(err error) error {
-	var missing *problem.Error
-	if errors.As(err, &missing) && missing.Code == "database-unreachable" {
-		return problem.New(problem.Invalid, missing.Code, "%w", err)
+// atStart is describe that makes a server that is not there a mistake of the configuration, which a process that cannot begin does not wait for. Later it is
+// a storage that fails, which what is under way waits for.
+func atStart(where string, err error) error {
+	var unreachable *pgconn.ConnectError
+	var answered *pgconn.PgError
+	if errors.As(err, &unreachable) && !errors.As(err, &answered) {
+		return problem.New(problem.Invalid, "database-unreachable", "the database server %s cannot be reached; start it, or correct database.url", where)
 	}
-	return err
+	return describe(where, err)
 }
 
 // clean makes text fit for PostgreSQL, which stores neither the zero character nor broken UTF-8.

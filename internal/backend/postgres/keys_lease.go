@@ -47,14 +47,15 @@ type hold struct {
 }
 
 const (
-	grantSQL = `UPDATE keys SET status = 'leased', holder = $1, instance = $2, expires = clock_timestamp() + $3, fence = fence + 1,
+	grantSQL = `UPDATE keys SET status = 'leased', holder = $1, instance = $2, expires = clock_timestamp() + $4, fence = fence + 1,
 		last_used = greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT max(last_used) + 1 FROM keys))
-		WHERE id = (SELECT id FROM keys WHERE status = 'free' AND `
-	grantNamed = grantSQL + "id = $4 FOR UPDATE) RETURNING " + keyColumns
-	grantAny   = grantSQL + "chain = $4 AND pool = $5 AND pool <> '' AND id <> ALL ($6::text[]) ORDER BY last_used, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING " + keyColumns
+		WHERE id = (SELECT id FROM keys WHERE status = 'free' AND NOT (SELECT pg_try_advisory_xact_lock_shared($3, $2)) AND `
+	grantNamed = grantSQL + "id = $5 FOR UPDATE) RETURNING " + keyColumns
+	grantAny   = grantSQL + "chain = $5 AND pool = $6 AND pool <> '' AND id <> ALL ($7::text[]) ORDER BY last_used, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING " + keyColumns
 )
 
-// try looks at the table once: it takes the least recently used of the free keys that are wanted (I11), under the next
+// try looks at the table once. While this process's own instance does not hold its lock, which nobody else can then get (see the
+// statement), every lease of it would count as failed, so none is granted. Otherwise it takes the least recently used of the free keys that are wanted (I11), under the next
 // fence. When there is none it sets aside those that are overdue, and says so when there is nothing left to wait for.
 func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted key.Lease, got bool, err error) {
 	reserved := k.queue.Reserved(c)
@@ -64,9 +65,9 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted k
 	err = k.db.update(ctx, "keys.lease", func() (err error) {
 		expires = time.Now().Add(r.TTL)
 		if r.Key != "" {
-			leased, got, err = one(ctx, k.db, k.db.pool, keyRow, grantNamed, r.Holder, k.db.instance.id, r.TTL, r.Key)
+			leased, got, err = one(ctx, k.db, k.db.pool, keyRow, grantNamed, r.Holder, k.db.instance.id, int32(lockClass), r.TTL, r.Key)
 		} else {
-			leased, got, err = one(ctx, k.db, k.db.pool, keyRow, grantAny, r.Holder, k.db.instance.id, r.TTL, r.Chain, r.Pool, named(reserved))
+			leased, got, err = one(ctx, k.db, k.db.pool, keyRow, grantAny, r.Holder, k.db.instance.id, int32(lockClass), r.TTL, r.Chain, r.Pool, named(reserved))
 		}
 		return err
 	})

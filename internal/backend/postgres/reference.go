@@ -166,6 +166,7 @@ func (r *Reference) Find(ctx context.Context, ids []message.ID) ([]reference.Row
 func (r *Reference) Recount(ctx context.Context, repair bool) (wrong int64, err error) {
 	const actual = "(SELECT count(*) FROM view_messages m WHERE m.tally = t.id)"
 	const count = "SELECT count(*) FROM view_tallies t WHERE number <> " + actual
+	ctx = unhurried(ctx)
 	if err := r.db.lazy.QueryRow(ctx, count).Scan(&wrong); err != nil || wrong == 0 || !repair {
 		return wrong, r.db.describe(err)
 	}

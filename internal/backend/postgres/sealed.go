@@ -35,7 +35,7 @@ func AdministerSealed(ctx context.Context, url string) (*Sealed, error) {
 	config.RuntimeParams["search_path"] = Schema
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, atStart(describe(location(config), err))
+		return nil, atStart(location(config), err)
 	}
 	return &Sealed{from: conn, where: location(config), close: conn.Close}, nil
 }

@@ -172,3 +172,22 @@ func TestI6WhatTheNodeHasWaitingIsNotDecidedAnew(t *testing.T) {
 		t.Errorf("the nonce is %d", d.Nonce)
 	}
 }
+
+// haunted is a registry in which a key is set aside again and again, because one holder after the other fails.
+type haunted struct{ key.Registry }
+
+func (h haunted) Lease(context.Context, key.Request) (key.Lease, error) {
+	return key.Lease{}, key.ErrQuarantined
+}
+
+// TestI10AKeySetAsideAgainIsBusy: who has compared a key with its chain and finds it set aside once more comes back later. A message
+// that waits for it is not parked for an operator, who could do nothing.
+func TestI10AKeySetAsideAgainIsBusy(t *testing.T) {
+	r := newRoom(t)
+	k := r.key(t)
+	nonces := func(context.Context, string, string) (chain.Account, error) { return chain.Account{}, nil }
+	s := signer.New(haunted{r.registry}, r.decisions, r.keys, codecs, nonces, signer.Options{Holder: "signer"})
+	if _, errs := s.Sign(t.Context(), k.ID, requests(k, 1)); !errors.Is(errs[0], key.ErrBusy) {
+		t.Errorf("signed with a key that is set aside again: %v, want %v", errs[0], key.ErrBusy)
+	}
+}

@@ -183,7 +183,7 @@ func (s *Signer) lease(ctx context.Context, with key.Request) (key.Lease, error)
 	lease, err := s.grant(ctx, with)
 	if errors.Is(err, key.ErrQuarantined) && with.Key != "" {
 		if err = s.reconcile(ctx, with.Key); err == nil {
-			lease, err = s.grant(ctx, with)
+			lease, err = s.again(ctx, with)
 		}
 	}
 	if _, compared := s.compared.Load(lease.Key.ID); err != nil || compared && lease.Key.Known {
@@ -204,6 +204,16 @@ func (s *Signer) grant(ctx context.Context, want key.Request) (key.Lease, error)
 		defer cancel()
 	}
 	return s.registry.Lease(ctx, want)
+}
+
+// again leases a key that was just reconciled. Where it was set aside once more, because another holder has failed meanwhile, there is
+// nothing for an operator to do: it is busy.
+func (s *Signer) again(ctx context.Context, want key.Request) (key.Lease, error) {
+	lease, err := s.grant(ctx, want)
+	if errors.Is(err, key.ErrQuarantined) {
+		err = problem.New(key.ErrBusy.Kind, key.ErrBusy.Code, "the key %s was set aside again as soon as it had been compared with its chain; it is tried again", want.Key)
+	}
+	return lease, err
 }
 
 // reconcile compares a key's nonce with the chain's. A node that has more of its transactions waiting than were decided has
