@@ -77,7 +77,8 @@ func describe(where string, err error) error {
 	return problem.New(problem.Unavailable, "storage-failed", "use the database %s: %w", where, err)
 }
 
-// atStart is describe that makes a server that is not there a mistake of the configuration, which a process that cannot begin does not wait for. Later it is
+// atStart is describe, but for a server that is not there: that is a mistake of the configuration, for which a process that cannot
+// begin does not wait. Later it is
 // a storage that fails, which what is under way waits for.
 func atStart(where string, err error) error {
 	var unreachable *pgconn.ConnectError

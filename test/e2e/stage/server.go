@@ -37,7 +37,7 @@ func NewServer(tb testing.TB, name string) *Server {
 // Act does something to the server: "kill" ends it as a crash does, "start" starts it again on its data.
 func (s *Server) Act(what string) error {
 	cmd := exec.Command(s.script, what)
-	cmd.Env = append(os.Environ(), "SERVICES="+s.folder)
+	cmd.Env = append(cmd.Environ(), "SERVICES="+s.folder)
 	// Not a pipe: the server inherits the script's outputs, and would keep it open.
 	log, err := os.CreateTemp(s.folder, "log")
 	if err != nil {
