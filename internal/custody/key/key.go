@@ -81,7 +81,8 @@ type Registry interface {
 	// Lease takes a key. It waits for a busy one until ctx ends, then says key-busy. A key whose lease is found expired is
 	// quarantined; key-quarantined when there is nothing to wait for.
 	Lease(ctx context.Context, r Request) (Lease, error)
-	// Release ends a lease; a stale one changes nothing and says lease-stale (I9).
+	// Release ends a lease; a stale one changes nothing and says lease-stale (I9). After any other error the key is free, still leased,
+	// or set aside.
 	Release(ctx context.Context, l Lease) error
 	// Quarantine sets aside every key whose lease is held by another process than the living, was granted before this one
 	// started, or has expired (I10). It gives the keys that it set aside. The process is a holder's name up to the first "/".

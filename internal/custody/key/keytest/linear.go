@@ -130,6 +130,7 @@ func (s held) step(in asked, out told) []any {
 	}
 	var states []any
 	if out.outcome == "open" {
+		s.lost = s.lost || in.call == "release" && s.fence == in.fence // it may be set aside: nobody works under it any more
 		states = append(states, s)
 	}
 	if fits {
@@ -199,8 +200,10 @@ func (c *caller) note(t *testing.T, in asked, call func() (told, error)) {
 		out.outcome = "refused"
 	case errors.Is(err, key.ErrQuarantined):
 		out.outcome = "quarantined"
-	case errors.Is(err, fault.ErrInjected), errors.Is(err, key.ErrBusy): // the time may have been over in the middle of a write
+	case errors.Is(err, fault.ErrInjected):
 		out.outcome = "open"
+	case errors.Is(err, key.ErrBusy): // the time may have been over in the middle of a write, which can happen yet
+		out.outcome, end = "open", math.MaxInt64
 	case c.history.troubled && problem.From(err).Kind == problem.Unavailable:
 		out.outcome, end = "open", math.MaxInt64 // it can happen yet
 	default:
