@@ -346,6 +346,12 @@ func (p *platform) gauge(ctx context.Context) {
 	if depth, err := p.storage.feeder.Depth(ctx); err == nil {
 		p.metrics.Feeder(depth.Due, depth.Oldest, time.Now())
 	}
+	if p.storage.parked == nil {
+		return
+	}
+	if n, err := p.storage.parked.Count(ctx); err == nil {
+		p.metrics.RecordsParked(n)
+	}
 }
 
 func (p *platform) observer() controller.Observer {

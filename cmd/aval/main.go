@@ -41,6 +41,7 @@ type cli struct {
 	Config   configCommands   `cmd:"" group:"operate" help:"Show and check the configuration."`
 	Database databaseCommands `cmd:"" group:"operate" help:"Prepare a PostgreSQL database."`
 	Job      jobCommands      `cmd:"" group:"operate" help:"Work on the whole record: verify what was signed, stock a database for trials."`
+	Bus      busCommands      `cmd:"" group:"operate" help:"Look after records that roles could not use."`
 	Bench    benchCommands    `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`
 	Openapi  openapiCommand   `cmd:"" group:"about" help:"Print the OpenAPI document of the HTTP API."`
 	Version  versionCommand   `cmd:"" group:"about" help:"Print the version."`

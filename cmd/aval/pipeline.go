@@ -77,7 +77,9 @@ func (p *platform) signingWorker() bus.Consumer {
 	w := &signer.Worker{
 		Signer: p.signerFor("worker", leaseWait), Decisions: p.storage.decisions, Requests: p.storage.requests, Bus: p.storage.bus, Log: p.log, Observe: p.metrics.SigningRequests,
 	}
-	return bus.Consumer{Bus: p.storage.bus, Parked: p.storage.parked, Group: signer.Group, Topics: []string{bus.Unsigned}, Batch: p.config.Signing.Batch, Handle: w.Handle, Log: p.log}
+	c := p.consumer(signer.Group, bus.Unsigned, w.Handle)
+	c.Batch = p.config.Signing.Batch
+	return c
 }
 
 // hear has it noticed at once that transactions are signed. It is a hint: what it misses is asked for again in its own time.

@@ -19,48 +19,68 @@ const (
 	roleAPI        role = "api"        // serves the HTTP API and live streams
 	roleController role = "controller" // drives messages through their workflows, and signs and sends for them
 	roleWatcher    role = "watcher"    // keeps the lanes of the chain, moves Reference on, looks after keys: one process at a time
+	roleSender     role = "sender"     // sends what signing workers announce
+	roleVerify     role = "tx-verify"  // compares what was signed with what was decided
 	roleAll        role = "all"
 
 	roleRelay         role = "relay"          // takes what is committed to the bus: one process at a time
 	roleSigningWorker role = "signing-worker" // signs, where controllers do not
 )
 
-// every role there is, as all means it.
+// every role that the work needs, as all means it.
 func every() []role {
 	return []role{roleAPI, roleController, roleWatcher, roleRelay, roleSigningWorker}
 }
+
+// offered are all roles: with those that an installation may have or not.
+func offered() []role { return append(every(), roleSender, roleVerify) }
 
 // parseRoles reads what --role says; nothing means all.
 func parseRoles(names []string) (roles []role, err error) {
 	for _, name := range names {
 		switch r := role(strings.TrimSpace(name)); {
 		case r == roleAll:
-			return every(), nil
-		case slices.Contains(roles, r): // said twice
-		case slices.Contains(every(), r):
+			roles = append(roles, every()...)
+		case slices.Contains(offered(), r):
 			roles = append(roles, r)
 		default:
-			return nil, misused("role-unknown", "there is no role %q; --role takes %s or all, and several of them with commas", name, named(every()))
+			return nil, misused("role-unknown", "there is no role %q; --role takes %s, or all but the last two as all, and several of them with commas", name, named(offered()))
 		}
 	}
 	if len(roles) == 0 {
 		return every(), nil
 	}
-	return roles, nil
+	slices.Sort(roles)
+	return slices.Compact(roles), nil
 }
 
 // has says whether this process has the role.
 func (p *platform) has(r role) bool {
-	return len(p.options.roles) == 0 || slices.Contains(p.options.roles, r)
+	if len(p.options.roles) == 0 {
+		return slices.Contains(every(), r)
+	}
+	return slices.Contains(p.options.roles, r)
 }
 
-// checkRoles refuses a part of the roles where no other process can have the rest.
+// checkRoles refuses a part of the roles where no other process can have the rest, and roles that have nothing to do.
 func checkRoles(roles []role, c config.Config) error {
-	if c.Database.URL == "" && len(roles) < len(every()) {
-		return misused("role-needs-database", "a process without a PostgreSQL database has every role; leave --role out, or set database.url")
+	whole := !slices.ContainsFunc(every(), func(r role) bool { return !slices.Contains(roles, r) })
+	if c.Database.URL == "" {
+		switch {
+		case !whole:
+			return misused("role-needs-database", "a process without a PostgreSQL database has every role; leave --role out, or set database.url")
+		case len(roles) > len(every()):
+			return misused("role-needs-database", "the roles sender and tx-verify work on a PostgreSQL database; set database.url, or look at the whole record with aval job verify")
+		}
+		return nil
 	}
-	if whole := len(roles) == len(every()); !whole && slices.Contains(roles, roleSigningWorker) && c.Signing.By != config.SignedByWorkers {
-		return misused("role-without-work", "the role %s has nothing to do while controllers sign; set signing.by to workers, for all processes", roleSigningWorker)
+	if c.Signing.By == config.SignedByWorkers {
+		return nil
+	}
+	for _, r := range []role{roleSigningWorker, roleSender} {
+		if slices.Contains(roles, r) && (!whole || r == roleSender) {
+			return misused("role-without-work", "the role %s has nothing to do while controllers sign; set signing.by to workers, for all processes", r)
+		}
 	}
 	return nil
 }
@@ -86,9 +106,10 @@ func (p *platform) services(group *lifecycle.Group) {
 	if p.has(roleAPI) || p.has(roleWatcher) {
 		group.Add("reference", p.follower.Run)
 	}
-	if p.has(roleController) || p.has(roleWatcher) {
+	if p.has(roleController) || p.has(roleWatcher) || p.has(roleSender) {
 		group.Add("lanes", p.keeper.Run)
 	}
+	p.signedServices(group)
 	if p.has(roleController) {
 		group.Add("controller", p.control.Run)
 	}

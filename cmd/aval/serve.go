@@ -14,7 +14,7 @@ import (
 
 type serveCommand struct {
 	settings `embed:""`
-	Role     []string `help:"What this process does: api, controller, watcher, relay, signing-worker, or all of it. Several with commas; on a PostgreSQL database other processes do the rest." default:"all" placeholder:"ROLE"`
+	Role     []string `help:"What this process does: api, controller, watcher, relay, signing-worker, or all of it; sender, tx-verify. Several with commas; on a PostgreSQL database other processes do the rest." default:"all" placeholder:"ROLE"`
 	File     string   `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file; aval config prints an example." placeholder:"FILE"`
 }
 
@@ -36,6 +36,11 @@ With signing.by: workers the controllers sign nothing, and some process has to h
 
     relay           takes what is committed to the bus; several take turns
     signing-worker  signs; as many as there is work for
+
+Two more roles may be there or not, in any number of processes:
+
+    sender      sends what signing workers have signed, as soon as they tell
+    tx-verify   recovers the sender of everything that is signed and compares it with what was decided
 
     aval serve --config aval.yaml --role controller,watcher`
 }

@@ -26,6 +26,7 @@ type Metrics struct {
 	rpc          *prometheus.HistogramVec
 	lanes        lanes
 	pipeline     pipeline
+	records      records
 	points       *prometheus.HistogramVec
 	breakers     *prometheus.GaugeVec
 	trips        *prometheus.HistogramVec
@@ -58,6 +59,8 @@ func NewMetrics() *Metrics {
 	m.lanes.register(m.registry)
 	m.pipeline = newPipeline()
 	m.pipeline.register(m.registry)
+	m.records = newRecords()
+	m.records.register(m.registry)
 	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc, m.points, m.breakers, m.trips, m.up, m.lag,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -38,7 +38,8 @@ func (v *Verifier) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// window is what a sweep looks at, by age; late says that what it finds should have come by the topic.
+// window is what a sweep looks at, by age; late says that what it finds should have come by the topic. Without signing workers
+// nothing comes by a topic, and nothing is missed there.
 func (v *Verifier) window(now time.Time) (oldest, youngest time.Duration, late bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -46,10 +47,7 @@ func (v *Verifier) window(now time.Time) (oldest, youngest time.Duration, late b
 	if !v.swept.IsZero() {
 		oldest = now.Sub(v.swept) + slack
 	}
-	if v.options.Topic {
-		return oldest, v.options.Patience, now.Sub(v.behind) >= v.options.Patience
-	}
-	return oldest, 0, false
+	return oldest, v.options.Patience, v.options.Topic && now.Sub(v.behind) >= v.options.Patience
 }
 
 func (v *Verifier) sweep(ctx context.Context, some []Stored, late bool) error {
@@ -79,9 +77,15 @@ func (v *Verifier) sweep(ctx context.Context, some []Stored, late bool) error {
 	return nil
 }
 
-// Behind notes that there is more on the topic than was judged yet: what is stored is not missed there meanwhile.
-func (v *Verifier) Behind() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.behind = time.Now()
+// every is how often Watch sweeps.
+const every = 5 * time.Second
+
+// Watch sweeps until ctx ends. What fails is logged and tried again.
+func (v *Verifier) Watch(ctx context.Context) error {
+	for pause(ctx, every) == nil {
+		if err := v.Sweep(ctx); err != nil && ctx.Err() == nil {
+			v.options.Log.WarnContext(ctx, "what is stored could not be verified; tried again", "error", err)
+		}
+	}
+	return nil
 }

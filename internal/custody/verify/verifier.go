@@ -39,8 +39,8 @@ type Ports struct {
 // Options of a Verifier.
 type Options struct {
 	Workers  int             // signatures recovered at once; 0 means as many as there are cores
-	Topic    bool            // signed transactions come by a topic as well, and each has to
-	Patience time.Duration   // how long that may take; 0 means 30 s
+	Topic    bool            // signed transactions come by the topic, each of them: signing workers announce them
+	Patience time.Duration   // how long stored bytes may take until they do; 0 means 30 s
 	Observe  func(word Word) // told of each finding that is news, good ones too, for metrics; may be nil
 	Log      *slog.Logger    // nil logs nothing
 }
@@ -52,7 +52,7 @@ type Verifier struct {
 	mu      sync.Mutex
 	known   map[owner]string // key ids
 	swept   time.Time        // what was stored before was swept
-	behind  time.Time        // when the topic was last known to have more than was judged
+	behind  time.Time        // when the topic may last have had more than was judged
 }
 
 // owner is an address on a chain.
