@@ -26,7 +26,12 @@ func NewDecisions(db *DB) *Decisions { return &Decisions{db: db} }
 const (
 	decisionSQL = `SELECT d.message, d.state, k.id, k.chain, d.nonce, d.fence, d.tx, coalesce(s.hash, ''), s.raw
 		FROM decisions d JOIN keys k ON k.seq = d.key LEFT JOIN signatures s ON s.decision = d.seq `
-	findSQL = decisionSQL + "JOIN unnest($1::text[], $2::text[]) AS t(message, state) ON t.message = d.message AND t.state = d.state"
+	// findSQL looks each step up, whatever the statistics say of a table that was empty a moment ago.
+	findSQL = `SELECT d.message, d.state, k.id, k.chain, d.nonce, d.fence, d.tx, coalesce(s.hash, ''), s.raw
+		FROM unnest($1::text[], $2::text[]) AS t(message, state),
+			LATERAL (SELECT * FROM decisions d WHERE d.message = t.message AND d.state = t.state LIMIT 1) d,
+			LATERAL (SELECT id, chain FROM keys WHERE seq = d.key LIMIT 1) k
+			LEFT JOIN LATERAL (SELECT hash, raw FROM signatures WHERE decision = d.seq LIMIT 1) s ON true`
 )
 
 // decision reads the columns of decisionSQL.
@@ -88,17 +93,16 @@ func (d *Decisions) decide(ctx context.Context, tx pgx.Tx, lease key.Lease, fenc
 	for i := range drafts {
 		steps[i] = drafts[i].Step
 	}
-	for {
-		known, err := d.find(ctx, tx, steps)
-		if err != nil {
-			return err
-		}
+	for known := (map[signer.Step]signer.Decision{}); ; { // at first as if none were decided: whoever asks has looked
 		c, next := assign(drafts, bodies, known, first)
 		if len(c) == 0 {
 			return nil
 		}
 		complete, err := insert(ctx, tx, seq, c, next)
 		if err != nil || complete {
+			return err
+		}
+		if known, err = d.find(ctx, tx, steps); err != nil {
 			return err
 		}
 	}
@@ -170,8 +174,8 @@ func unreconciled(id string) error {
 }
 
 const storeSQL = `INSERT INTO signatures (decision, hash, raw)
-	SELECT d.seq, t.hash, t.raw FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[]) AS t(message, state, key, nonce, hash, raw)
-	JOIN decisions d ON d.message = t.message AND d.state = t.state AND d.nonce = t.nonce JOIN keys k ON k.seq = d.key AND k.id = t.key
+	SELECT d.seq, t.hash, t.raw FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[]) AS t(message, state, key, nonce, hash, raw),
+		LATERAL (SELECT seq FROM decisions d WHERE d.message = t.message AND d.state = t.state AND d.nonce = t.nonce AND d.key = (SELECT seq FROM keys WHERE id = t.key) LIMIT 1) d
 	ON CONFLICT (decision) DO NOTHING`
 
 // Store keeps signed bytes, once for each decision.
@@ -189,8 +193,13 @@ func (d *Decisions) Store(ctx context.Context, signed []signer.Decision) (kept [
 		return nil, nil
 	}
 	err = d.db.transaction(ctx, "decisions.store", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, storeSQL, c...); err != nil {
+		tag, err := tx.Exec(ctx, storeSQL, c...)
+		if err != nil {
 			return err
+		}
+		if tag.RowsAffected() == int64(len(signed)) { // each is decided, and had no bytes
+			kept = signed
+			return nil
 		}
 		stored, err := d.find(ctx, tx, steps)
 		if err != nil {

@@ -28,12 +28,9 @@ const putRequestsSQL = `WITH t AS (
 		WHERE q.message = t.message AND q.state = t.state ORDER BY q.number DESC LIMIT 1) last ON true
 	WHERE coalesce(last.refused, true) ORDER BY t.n
 	ON CONFLICT DO NOTHING RETURNING message, state, key, pool
-), numbered AS (
-	SELECT message, state, min(n) AS n FROM t GROUP BY message, state
 )
 INSERT INTO signing_open (seq, message, state, key, pool, at)
-SELECT (pg_current_xact_id()::text::bigint << 20) + row_number() OVER (ORDER BY numbered.n), message, state, put.key, put.pool, $7
-FROM put JOIN numbered USING (message, state)`
+SELECT (pg_current_xact_id()::text::bigint << 20) + row_number() OVER (), message, state, key, pool, $7 FROM put`
 
 // Put commits requests, and lists them, in one statement.
 func (r *Requests) Put(ctx context.Context, requests []signer.Request) error {
@@ -68,7 +65,7 @@ func until(t time.Time) int64 {
 const findRequestsSQL = `SELECT q.message, q.state, q.number, q.key, q.pool, q.until, q.tx, r.kind, r.code, r.detail, coalesce(r.told, false)
 	FROM unnest($1::text[], $2::text[]) AS t(message, state), LATERAL (
 		SELECT * FROM signing_requests q WHERE q.message = t.message AND q.state = t.state ORDER BY q.number DESC LIMIT 1) q
-	LEFT JOIN signing_refusals r USING (message, state, number)`
+	LEFT JOIN LATERAL (SELECT * FROM signing_refusals r WHERE r.message = q.message AND r.state = q.state AND r.number = q.number LIMIT 1) r ON true`
 
 // Find reads the newest request of each step.
 func (r *Requests) Find(ctx context.Context, steps []signer.Step) (map[signer.Step]signer.Standing, error) {
@@ -119,7 +116,13 @@ const refuseSQL = `WITH t AS (
 		AND NOT EXISTS (SELECT FROM signing_requests n WHERE n.message = t.message AND n.state = t.state AND n.number > t.number)
 	ON CONFLICT DO NOTHING RETURNING message, state
 )
-DELETE FROM signing_open o USING kept WHERE o.message = kept.message AND o.state = kept.state`
+DELETE FROM signing_open WHERE seq = ANY (ARRAY(
+	SELECT o.seq FROM kept, LATERAL (SELECT seq FROM signing_open o WHERE o.message = kept.message AND o.state = kept.state LIMIT 100) o))`
+
+// closeSQL looks each step up, whatever the statistics say of a table that is empty at one moment and long at the next.
+const closeSQL = `DELETE FROM signing_open WHERE seq = ANY (ARRAY(
+	SELECT o.seq FROM unnest($1::text[], $2::text[]) AS t(message, state),
+		LATERAL (SELECT seq FROM signing_open o WHERE o.message = t.message AND o.state = t.state LIMIT 100) o))`
 
 // Refuse writes refusals.
 func (r *Requests) Refuse(ctx context.Context, refusals []signer.Refusal) error {
@@ -164,7 +167,7 @@ func (r *Requests) List(ctx context.Context, after int64, limit int) ([]signer.O
 // Close deletes rows of the list. It waits for no disk: a row that comes back is answered from what is stored.
 func (r *Requests) Close(ctx context.Context, steps []signer.Step) error {
 	messages, states := stepColumns(steps)
-	_, err := r.db.lazy.Exec(ctx, "DELETE FROM signing_open o USING unnest($1::text[], $2::text[]) AS t(message, state) WHERE o.message = t.message AND o.state = t.state", messages, states)
+	_, err := r.db.lazy.Exec(ctx, closeSQL, messages, states)
 	return r.db.describe(err)
 }
 
