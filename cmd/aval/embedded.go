@@ -33,6 +33,7 @@ import (
 	"github.com/avalhq/aval/internal/leader"
 	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/message/calldata"
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/reference"
 	"github.com/avalhq/aval/internal/server"
@@ -69,6 +70,7 @@ type platform struct {
 	dev       *devchain.Chain
 	network   *evm.Network
 	fees      chain.FeePolicies
+	bound     map[string]calldata.Contract
 	storage   storage
 	seat      *leader.Seat // the process that has it does what is done once
 	points    []*controlpoint.Point
@@ -162,13 +164,14 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	declared, err := declaredErrors(p.config.Chain.ABIs)
+	known, err := readABIs(p.config.Chain.ABIs)
 	if err != nil {
 		return err
 	}
+	p.bound = known.bound
 	p.network, err = evm.Dial(ctx, evm.Config{
 		URLs: urls, ChainID: c.ID, Quorum: c.Quorum, MaxLag: c.MaxLag, Timeout: c.Timeout, Observe: p.metrics.EndpointCall, GasMargin: fees.GasMargin,
-		Poll: p.heads(), FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip, Errors: declared,
+		Poll: p.heads(), FeeKind: evm.FeeKind(fees.Kind), FeeBlocks: fees.Blocks, Headroom: fees.Headroom, MinTip: minTip, Errors: known.errors,
 	})
 	if err != nil {
 		return err
@@ -241,7 +244,7 @@ func (p *platform) openCustody(ctx context.Context) error {
 }
 
 func (p *platform) chains() step.Chains {
-	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Replayer: p.network, Fees: p.fees, Lanes: p.keeper}}
+	return step.Chains{p.chainID: {Network: p.metrics.Network(p.network), Codec: p.network.Codec(), Replayer: p.network, Fees: p.fees, Lanes: p.keeper, Bound: p.bound}}
 }
 
 func (p *platform) openEngine(ctx context.Context) (err error) {

@@ -2,16 +2,11 @@ package main
 
 import (
 	"math/big"
-	"os"
-	"path/filepath"
 
-	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/avalhq/aval/internal/chain"
-	"github.com/avalhq/aval/internal/chain/evm"
 	"github.com/avalhq/aval/internal/config"
-	"github.com/avalhq/aval/internal/problem"
 )
 
 // feePolicies are what the configuration lets transactions cost, by message type.
@@ -49,31 +44,4 @@ func feePolicy(p chain.FeePolicy, own config.FeeType) (chain.FeePolicy, error) {
 		p.Budget = budget
 	}
 	return p, err
-}
-
-// declaredErrors are the custom errors of the ABIs in a folder.
-func declaredErrors(folder string) (declared []abi.Error, err error) {
-	if folder == "" {
-		return nil, nil
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return nil, problem.New(problem.Invalid, "config-invalid", "chain.abis: the folder cannot be read: %w", err)
-	}
-	for _, entry := range entries {
-		path := filepath.Join(folder, entry.Name())
-		if entry.IsDir() || filepath.Ext(path) != ".json" {
-			continue
-		}
-		document, err := os.ReadFile(path)
-		if err != nil {
-			return nil, problem.New(problem.Invalid, "config-invalid", "chain.abis: %w", err)
-		}
-		found, err := evm.DeclaredErrors(document)
-		if err != nil {
-			return nil, problem.New(problem.Invalid, "config-invalid", "chain.abis: %s: %w", path, err)
-		}
-		declared = append(declared, found...)
-	}
-	return declared, nil
 }

@@ -159,7 +159,8 @@ type Chain struct {
 	Fees Fees `yaml:"fees"`
 
 	// A folder with ABIs of contracts (*.json: an ABI, or a compiler's artifact), by whose custom errors reverted calls are
-	// explained. Empty: those that many contracts share.
+	// explained. Empty: those that many contracts share. A file that is named by a contract's address (0x….json) says all that may
+	// be called there: other calls of that contract are refused before anything is signed.
 	ABIs string `yaml:"abis"`
 
 	// The development chain; without effect when url is set.

@@ -105,7 +105,7 @@ func (r *room) meetsAStranger(t *testing.T) (lost []signer.Step) {
 	}, func() string { return r.open(t, lost) })
 	eventually(t, "what the stranger did to be acknowledged", func() bool { // again, where the look that has found it out was not over
 		_ = r.keys.Acknowledge(t.Context(), r.k.ID, 4, "operator@example.org", "known") // refused while it is trusted
-		time.Sleep(200 * time.Millisecond) // a look and more
+		time.Sleep(200 * time.Millisecond)                                              // a look and more
 		k, err := r.keys.Get(t.Context(), r.k.ID)
 		check(t, err)
 		return k.Status == key.Free

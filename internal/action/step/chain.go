@@ -10,6 +10,7 @@ import (
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/message/calldata"
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/wallet"
 )
@@ -21,6 +22,23 @@ type Chain struct {
 	Replayer chain.Replayer    // asked why a transaction has failed
 	Fees     chain.FeePolicies // what transactions may cost
 	Lanes    Lanes
+	Bound    map[string]calldata.Contract // contracts whose ABI is known, by address: other calls of them are refused (A12)
+}
+
+// fits says whether a call is one that the ABI of its contract knows, where there is one: policy-denied otherwise.
+func (c Chain) fits(call chain.Call, declared string) error {
+	to, err := c.Codec.Address(call.To)
+	if err != nil {
+		return err
+	}
+	contract, known := c.Bound[to]
+	if !known {
+		return nil
+	}
+	if err := contract.Check(call.Data, declared); err != nil {
+		return problem.New(problem.Forbidden, "policy-denied", "the ABI that is kept for the contract %s (chain.abis) denies this call: %w", call.To, err)
+	}
+	return nil
 }
 
 // Chains are the chains served, by CAIP-2 id.
@@ -63,10 +81,11 @@ type reference struct {
 type order struct {
 	Wallet string `json:"wallet"`
 	To     string `json:"to"`
-	Asset  string `json:"asset"`  // transfer: "native" or "erc20:" and the contract's address
-	Amount string `json:"amount"` // transfer: in the smallest unit
-	Value  string `json:"value"`  // call: native coin sent with it
-	Data   string `json:"data"`   // call: 0x and hex
+	Asset  string `json:"asset"`    // transfer: "native" or "erc20:" and the contract's address
+	Amount string `json:"amount"`   // transfer: in the smallest unit
+	Value  string `json:"value"`    // call: native coin sent with it
+	Data   string `json:"data"`     // call: 0x and hex
+	Calls  string `json:"function"` // call: what the data is declared to call; "" declares nothing
 }
 
 func readOrder(task Task) (order, error) {

@@ -38,10 +38,11 @@ type signing struct {
 
 // draft is a task on its way to a signature.
 type draft struct {
-	index  int
-	wallet wallet.Wallet
-	call   chain.Call
-	tx     chain.Unsigned
+	index    int
+	wallet   wallet.Wallet
+	call     chain.Call
+	tx       chain.Unsigned
+	declared string // what the message says that its data calls
 }
 
 func (s signing) run(ctx context.Context, tasks []Task) []Outcome {
@@ -121,6 +122,9 @@ func (s signing) drafts(ctx context.Context, ch Chain, tasks []Task, which []int
 			continue
 		}
 		if out[i].Err = s.gate.late(tasks[i]); out[i].Err == nil {
+			out[i].Err = ch.fits(d.call, d.declared)
+		}
+		if out[i].Err == nil {
 			fresh = append(fresh, d)
 		}
 	}
@@ -137,7 +141,7 @@ func (s signing) draft(ctx context.Context, ch Chain, task Task, index int) (*dr
 		return nil, err
 	}
 	call, err := o.call(ch.Codec, w.Address)
-	return &draft{index: index, wallet: w, call: call}, err
+	return &draft{index: index, wallet: w, call: call, declared: o.Calls}, err
 }
 
 // build completes transactions in one round trip and lets through what the policy allows.
