@@ -72,6 +72,7 @@ type Controller struct {
 	executors map[string]*executor
 	inHand    atomic.Int64
 	hand      sync.Map // *work by message.ID: what can be nudged
+	away      away
 	stopping  atomic.Bool
 }
 
@@ -80,6 +81,7 @@ func New(store guarantee.Store, queue feeder.Feeder, workflows Workflows, action
 	c := &Controller{Config: withDefaults(config), store: store, feeder: queue, workflows: workflows, actions: actions}
 	c.ready = make(chan *work, c.InFlight)
 	c.slots = make(chan struct{}, c.InFlight)
+	c.away.signal = make(chan struct{}, 1)
 	c.executors = map[string]*executor{}
 	for _, name := range actions.Names() {
 		if action, err := actions.Get(name); err == nil {
@@ -124,6 +126,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	for range c.Turns {
 		workers.Go(func() { c.turns(working) })
 	}
+	workers.Go(func() { c.wakes(working) })
 	for _, e := range c.executors {
 		e.start(working, &workers)
 	}

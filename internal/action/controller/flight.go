@@ -70,18 +70,19 @@ type hangar struct {
 	timer   *time.Timer
 }
 
-// deliver hands something that has happened to the message's next turn.
-func (c *Controller) deliver(w *work, a arrival) {
+// deliver hands something that has happened to the message's next turn. It tells whether the message is still in hand.
+func (c *Controller) deliver(w *work, a arrival) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.gone {
-		return
+		return false
 	}
 	w.arrived = append(w.arrived, a)
 	if !w.busy {
 		w.busy = true
 		c.ready <- w // has room for every message in hand, and each is there once
 	}
+	return true
 }
 
 // back takes a flight that has come back, with its outcome; what was abandoned before it began has none.
@@ -107,10 +108,13 @@ func (w *work) arrivals() []arrival {
 }
 
 // leave takes a message out of hand. It tells whether its claim can be settled at once: while an action of it is still running
-// nobody else may ask for the same (I5).
-func (w *work) leave() (settled bool) {
+// nobody else may ask for the same (I5); and whether it was nudged since its last turn.
+func (w *work) leave() (settled, nudged bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, a := range w.arrived {
+		nudged = nudged || a.nudged != ""
+	}
 	w.gone, w.arrived = true, nil
 	if w.timer != nil {
 		w.timer.Stop()
@@ -118,7 +122,7 @@ func (w *work) leave() (settled bool) {
 	for _, f := range w.flights {
 		f.abandoned.Store(true)
 	}
-	return w.out == 0
+	return w.out == 0, nudged
 }
 
 // launch begins the flights that the turn has decided on, sets the clock, and lets the message have its next turn when there

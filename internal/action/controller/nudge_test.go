@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 )
 
@@ -43,4 +44,35 @@ func TestANudgeIsAskedAtOnce(t *testing.T) {
 	}
 	wait(t, e.idle())
 	e.control.Nudge("do", id) // it is out of hand: nothing to do
+}
+
+// TestANudgeReachesWhatWaitsInGuarantee: the message was given back because its action is not finished; a nudge makes it due.
+func TestANudgeReachesWhatWaitsInGuarantee(t *testing.T) {
+	asked, runs := make(chan struct{}, 10), 0
+	e := newEngine(t, effectThenArchive, pure("check"), step.Action{Name: "do", Effect: true, Parallel: 1, Run: func(context.Context, []step.Task) []step.Outcome {
+		runs++
+		asked <- struct{}{}
+		if runs < 3 {
+			return []step.Outcome{{Later: time.Hour}}
+		}
+		return make([]step.Outcome, 1)
+	}})
+	id := e.accept()
+	for range 2 {
+		wait(t, asked)
+		e.until(id, guarantee.Waiting)
+		wait(t, e.idle())
+		e.control.Nudge("do", message.NewID(), id)
+	}
+	wait(t, asked)
+	wait(t, e.ended)
+	_, history, err := e.store.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, entry := range history {
+		if entry.Version != int64(i)+1 {
+			t.Errorf("entry %d of its history has version %d (I4)", i, entry.Version)
+		}
+	}
 }

@@ -96,10 +96,17 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 
 // letGo takes messages out of hand, and settles the claims of those that nothing is running for.
 func (c *Controller) letGo(batch []*work) {
-	for _, w := range batch {
+	var nudged []message.ID
+	left := slices.DeleteFunc(batch, func(w *work) bool {
 		c.hand.CompareAndDelete(w.rec.ID, w)
-	}
-	c.settle(ids(slices.DeleteFunc(batch, func(w *work) bool { return !w.leave() })))
+		settled, late := w.leave()
+		if late {
+			nudged = append(nudged, w.rec.ID)
+		}
+		return !settled
+	})
+	c.settle(ids(left))
+	c.away.add(nudged...)
 }
 
 // committed takes over what is now stored.
