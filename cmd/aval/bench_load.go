@@ -51,6 +51,9 @@ func benchTransfers(ctx context.Context, m *meter, keys int, where string) (f fi
 			return f, err
 		}
 		defer func() { _ = node.end() }()
+		if _, err = node.feed(ctx, warming, keys, 1); err != nil {
+			return f, err
+		}
 	}
 	f, err = benchLoad(ctx, "transfers", m, node, func(ctx context.Context, b *loadBench) (func(int) (string, any), error) {
 		wallets, err := b.wallets(ctx, keys)

@@ -116,6 +116,10 @@ func (n *benchNode) until(ctx context.Context, done func() (bool, error)) error 
 // feeding is how many transactions may wait in the node's pool at once while it is fed: fewer than geth keeps by default.
 const feeding, feedingBatch = 4096, 128
 
+// warming is how many transactions a node is given before anything is measured: geth prepares tables for seconds after its start,
+// which would count against who is measured first.
+const warming = 4096
+
 // feed signs count transactions of as many keys and then measures how long the node takes until they are that deep.
 func (n *benchNode) feed(ctx context.Context, count, keys int, depth uint64) (*alone, error) {
 	senders, raw, err := n.prepare(ctx, count, keys)
