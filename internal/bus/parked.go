@@ -45,5 +45,5 @@ type Parked interface {
 	Count(ctx context.Context) (int64, error)
 }
 
-// ErrNotParked: no parked record has this id, or an operator has dealt with it.
+// ErrNotParked says that no parked record has this id, or that an operator has dealt with it.
 var ErrNotParked = problem.New(problem.NotFound, "parked-unknown", "there is no such parked record")

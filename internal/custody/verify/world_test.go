@@ -130,10 +130,11 @@ func (w *world) again(t testing.TB, tx chain.Unsigned, nonce uint64) chain.Signe
 	must(t, err)
 	n := crypto.S256().Params().N
 	half := new(big.Int).Rsh(n, 1)
+	secret := new(big.Int).SetBytes(crypto.FromECDSA(w.private))
 	k := new(big.Int).SetBytes(crypto.Keccak256(digest, []byte("another")))
 	k.Mod(k, n)
 	rx, ry := crypto.S256().ScalarBaseMult(k.Bytes())
-	s := new(big.Int).Mul(rx, w.private.D)
+	s := new(big.Int).Mul(rx, secret)
 	s.Add(s, new(big.Int).SetBytes(digest)).Mul(s, new(big.Int).ModInverse(k, n)).Mod(s, n)
 	id := byte(ry.Bit(0))
 	if s.Cmp(half) > 0 {
