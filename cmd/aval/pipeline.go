@@ -46,6 +46,14 @@ func (p *platform) pipelineServices(group *lifecycle.Group) {
 		group.Add("relay seat", seat.Run)
 		group.Add("relay", p.relay(seat).Run)
 	}
+	if p.has(roleRelay) && p.storage.cursors != nil && !p.config.Signing.Events {
+		group.Add("relay cursor", func(ctx context.Context) error { // what is not relayed any more need not be kept for it
+			if err := p.storage.cursors.Forget(ctx, bus.Events); err != nil {
+				p.log.WarnContext(ctx, "events are kept for a relay that is switched off", "error", err)
+			}
+			return nil
+		})
+	}
 	if !p.pipelined() {
 		return
 	}

@@ -71,8 +71,8 @@ type Signing struct {
 	// With by: workers, the most requests that one of them takes at once.
 	Batch int `yaml:"batch"`
 
-	// Whether the role relay publishes what happens to messages on the topic events, as CloudEvents. Once it does, events are kept
-	// in the database until they have been published.
+	// Whether the role relay publishes what happens to messages on the topic events, as CloudEvents. While it does, events are kept
+	// in the database until they have been published. The same for all processes with that role.
 	Events bool `yaml:"events"`
 }
 
