@@ -161,6 +161,7 @@ func remedy(v verify.Verdict) string {
 		return fmt.Sprintf("somebody else signs with %s: stop all processes that hold its key store, look for the hash on the chain, and move what the address holds", name)
 	case verify.Altered, verify.Unreadable:
 		return "somebody has changed the record: compare the row with a backup, and find out who may write to the database beside Aval"
+	case verify.Good, verify.Unseen: // a comparison finds neither
 	}
 	return "aval tx list --key " + name
 }
