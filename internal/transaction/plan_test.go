@@ -181,7 +181,7 @@ func (w *world) look() {
 	}
 	w.suspicion = false
 	transaction.Notice(w.open, v)
-	v.Quotes = map[int]chain.Quote{0: chain.Quote{Price: chain.Price{Fee: big.NewInt(2 * w.base), Tip: big.NewInt(1)}, Least: big.NewInt(w.base)}}
+	v.Quotes = map[int]chain.Quote{0: {Price: chain.Price{Fee: big.NewInt(2 * w.base), Tip: big.NewInt(1)}, Least: big.NewInt(w.base)}}
 	for _, a := range transaction.Plan(w.lane, w.open, v, rules) {
 		w.carryOut(a, v)
 	}
@@ -352,7 +352,7 @@ func TestI12WhatTheNextBlockWillNotTakeIsNotWaitedFor(t *testing.T) {
 			if acts := transaction.Plan(lane, []transaction.Open{o}, v, rules); slices.ContainsFunc(acts, func(a transaction.Act) bool { return a.Do == transaction.Ask }) != (c.head > 10 && c.patience > 0) {
 				t.Errorf("without a quote: %+v", acts)
 			}
-			v.Quotes = map[int]chain.Quote{0: chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}}
+			v.Quotes = map[int]chain.Quote{0: {Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}}
 			var dos []transaction.Do
 			for _, a := range transaction.Plan(lane, []transaction.Open{o}, v, rules) {
 				dos = append(dos, a.Do)
@@ -382,7 +382,7 @@ func sinceBlock10(fee int64, policy chain.FeePolicy, head uint64, state chain.St
 // cheaper, so it is sent again at every look; that it may not be raised is told once.
 func TestI12WhatMayNotBeRaisedIsStillSent(t *testing.T) {
 	o, v, lane := sinceBlock10(99, chain.FeePolicy{Patience: 5, Ceiling: big.NewInt(99)}, 11, chain.Unknown)
-	v.Quotes = map[int]chain.Quote{0: chain.Quote{Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}}
+	v.Quotes = map[int]chain.Quote{0: {Price: chain.Price{Fee: big.NewInt(200), Tip: big.NewInt(1)}, Least: big.NewInt(100)}}
 	for _, want := range [][]transaction.Do{{transaction.Record, transaction.Send}, {transaction.Send}} {
 		var dos []transaction.Do
 		for _, a := range transaction.Plan(lane, []transaction.Open{o}, v, rules) {

@@ -45,9 +45,9 @@ func (n *Network) Nonces(ctx context.Context, addresses []string) (nonces []uint
 
 func (e *endpoint) nonces(ctx context.Context, accounts []common.Address) (mined, error) {
 	var head hexutil.Uint64
-	nonces, elems := make([]hexutil.Uint64, len(accounts)), make([]rpc.BatchElem, len(accounts))
+	nonces, elems := make([]hexutil.Uint64, len(accounts)), make([]rpc.BatchElem, 0, len(accounts)+1)
 	for i, account := range accounts {
-		elems[i] = request(&nonces[i], "eth_getTransactionCount", account, "latest")
+		elems = append(elems, request(&nonces[i], "eth_getTransactionCount", account, "latest"))
 	}
 	if err := e.read(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil { // last: not older than the nonces
 		return mined{}, err
