@@ -185,3 +185,47 @@ func spread(took []time.Duration) string {
 	at := func(hundredths int) time.Duration { return took[(len(took)-1)*hundredths/100].Round(time.Millisecond) }
 	return fmt.Sprintf("p50 %v, p99 %v, longest %v", at(50), at(99), at(100))
 }
+
+// rise tells how long messages took that were submitted before, during and after a time, and for how long after each turn of it they
+// took twice as long as before: less than five seconds. Notes, which wait for the database alone, and transfers are told apart.
+func (c *crowd) rise(began, ended time.Time, turns []time.Time) {
+	c.t.Helper()
+	for kind, pays := range map[string]bool{"notes": false, "transfers": true} {
+		of := func(from, until time.Time) (took []time.Duration) {
+			for _, m := range c.sent {
+				if m.pays() == pays && m.failed == nil && !m.began.Before(from) && m.began.Before(until) {
+					took = append(took, m.took)
+				}
+			}
+			slices.Sort(took)
+			return took
+		}
+		before := of(c.sent[0].began.Add(time.Second), began) // without the first connections
+		c.t.Logf("%s, from submission to end: before %s; during %s; after %s", kind, spread(before), spread(of(began, ended)), spread(of(ended, time.Now())))
+		usual := p99(before)
+		for n, turn := range turns {
+			until := append(turns, ended)[n+1]
+			var risen time.Duration
+			for at := turn; at.Before(until); at = at.Add(half) {
+				if p99(of(at, at.Add(half))) > 2*usual {
+					risen = at.Add(half).Sub(turn)
+				}
+			}
+			c.t.Logf("%s, restart %d: p99 of half a second above twice the usual %v until %v after it began", kind, n, usual.Round(time.Millisecond), risen)
+			if risen >= 5*time.Second {
+				c.t.Errorf("restart %d raised the latency of %s for %v", n, kind, risen)
+			}
+		}
+	}
+}
+
+// half is what latencies are compared over.
+const half = 500 * time.Millisecond
+
+// p99 is the 99th percentile of what is sorted.
+func p99(took []time.Duration) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	return took[(len(took)-1)*99/100]
+}
