@@ -25,6 +25,7 @@ type Strike string
 const (
 	Kill Strike = "kill" // SIGKILL to the own process: nothing is flushed, nothing deferred
 	Fail Strike = "fail" // Hit returns ErrInjected
+	Stop Strike = "stop" // SIGSTOP to the own process: nothing runs until somebody continues it, then it goes on as if no time had passed
 )
 
 type rule struct {
@@ -52,8 +53,8 @@ func Parse(spec string) (*Points, error) {
 		if counted {
 			n, err = strconv.Atoi(nth)
 		}
-		if !ok || err != nil || n < 1 || (Strike(strike) != Kill && Strike(strike) != Fail) {
-			return nil, fmt.Errorf("fault rule %q: want point=kill@n or point=fail@n", part)
+		if !ok || err != nil || n < 1 || (Strike(strike) != Kill && Strike(strike) != Fail && Strike(strike) != Stop) {
+			return nil, fmt.Errorf("fault rule %q: want point=kill@n, point=fail@n or point=stop@n", part)
 		}
 		p.Arm(name, Strike(strike), n)
 	}
@@ -83,9 +84,13 @@ func (p *Points) Hit(point string) error {
 		return nil
 	}
 	delete(p.rules, point)
-	if r.strike == Kill {
+	switch r.strike {
+	case Kill:
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way; nothing more may run here
+	case Stop:
+		return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	default:
 	}
 	return fmt.Errorf("at %s: %w", point, ErrInjected)
 }

@@ -11,7 +11,7 @@ import (
 // decision and signature, another between store and announcement, then the relay that has the seat and a controller. Every
 // transfer is paid once, and every key is free in the end.
 func TestThePipelineInRoles(t *testing.T) {
-	c := gather(t, place{processes: 1, attempts: 10, also: map[string]any{"signing": map[string]any{"by": "workers", "events": true}}})
+	c := gather(t, place{processes: 1, attempts: 10, also: pipeline()})
 	const api, controller, relay, unstored, unannounced, worker, watcher = 0, 1, 2, 4, 5, 6, 7
 	for _, role := range []string{"controller", "relay", "relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {
 		c.join(c.all[0], role)
@@ -45,6 +45,58 @@ func TestThePipelineInRoles(t *testing.T) {
 	for _, at := range []int{api, relay + 1, worker, watcher} {
 		if err := c.live[at].Stop(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// pipeline is the configuration of a cluster in which workers sign.
+func pipeline() map[string]any {
+	return map[string]any{"signing": map[string]any{"by": "workers", "events": true}}
+}
+
+// TestI8AStoppedWorkerSignsNothing: a signing worker is stopped (SIGSTOP) under its lease, right before its decision, for longer than the
+// lease lasts; a second one between its decision and its signature. Their keys are set aside, compared with the chain and used by the
+// others. Continued, the first decides nothing under its old lease, and the second signs what was decided or nothing: no nonce is used
+// twice and no transfer paid twice.
+func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
+	const lease = 30 * time.Second // see signer.Options
+	c := gather(t, place{processes: 1, attempts: 10, also: pipeline()})
+	for _, role := range []string{"relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {
+		c.join(c.all[0], role)
+	}
+	if err := c.live[0].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0, "", "--role", "api,controller")
+	points := map[int]string{2: "decisions.decide.before=stop@2", 3: "signer.sign.before=stop@2"}
+	for at, faults := range points {
+		if err := c.live[at].Stop(); err != nil {
+			t.Fatal(err)
+		}
+		c.start(at, faults, "--role", "signing-worker")
+	}
+	c.pause = 300 * time.Millisecond
+	stop := c.load()
+	for at, point := range points {
+		for deadline := time.Now().Add(patience); !c.live[at].Stopped(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("worker %d did not come to %s: %s", at, point, c.live[at].Stderr())
+			}
+		}
+	}
+	time.Sleep(lease + 5*time.Second) // the leases end, and the load goes on
+	for at := range points {
+		if err := c.live[at].Continue(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(2 * time.Second) // the load goes on
+	stop()
+	c.settle()
+	c.check()
+	for at := range points {
+		if err := c.live[at].Stop(); err != nil {
+			t.Errorf("worker %d: %v", at, err)
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/avalhq/aval/internal/action/controlpoint/controlpointtest"
 	"github.com/avalhq/aval/internal/action/feeder/feedertest"
-	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/auth/authtest"
 	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/backend/postgres/trial"
@@ -239,7 +238,11 @@ func clientsIn(t *testing.T, s *storage) clientstest.Subject {
 }
 
 func TestSecrets(t *testing.T) {
-	authtest.Run(t, func(t *testing.T) auth.Secrets { return postgres.NewSecrets(newStorage(t).open(t)) })
+	authtest.Run(t, func(t *testing.T) authtest.Subject { return secretsIn(t, newStorage(t)) })
+}
+
+func secretsIn(t *testing.T, s *storage) authtest.Subject {
+	return authtest.Subject{Secrets: postgres.NewSecrets(s.open(t)), Faults: s.faults, Reopen: func(t *testing.T) authtest.Subject { return secretsIn(t, s) }}
 }
 
 func TestCalls(t *testing.T) {

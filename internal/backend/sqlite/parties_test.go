@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"testing"
 
 	"github.com/avalhq/aval/internal/auth"
@@ -89,32 +88,16 @@ func TestClientsOfOneFileShareTheirMemory(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	authtest.Run(t, func(t *testing.T) auth.Secrets {
-		db, _ := openRecord(t, filepath.Join(t.TempDir(), "aval.db"), nil)
-		return NewSecrets(db)
-	})
+	authtest.Run(t, func(t *testing.T) authtest.Subject { return secretsAt(t, filepath.Join(t.TempDir(), "aval.db")) })
 }
 
-func TestSecretsStay(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "aval.db")
-	db, closeDB := openRecord(t, path, nil)
-	s := NewSecrets(db)
-	a := auth.Secret{Client: "cli_a", Hash: bytes.Repeat([]byte{1}, 32), Scopes: []string{"client"}}
-	b := auth.Secret{Client: "cli_b", Hash: bytes.Repeat([]byte{2}, 32), Scopes: []string{"client", "operator"}}
-	newer := auth.Secret{Client: "cli_a", Hash: bytes.Repeat([]byte{3}, 32), Scopes: []string{"operator"}}
-	for _, secret := range []auth.Secret{a, b, newer} {
-		if err := s.Put(t.Context(), secret); err != nil {
-			t.Fatal(err)
-		}
-	}
-	closeDB()
-	db, _ = openRecord(t, path, nil)
-	s = NewSecrets(db)
-	for _, want := range []auth.Secret{newer, b} {
-		if got, err := s.Get(t.Context(), want.Client); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("read %+v (%v), want %+v", got, err, want)
-		}
-	}
+func secretsAt(t *testing.T, path string) authtest.Subject {
+	faults := fault.New()
+	db, end := openRecord(t, path, faults)
+	return authtest.Subject{Secrets: NewSecrets(db), Faults: faults, Reopen: func(t *testing.T) authtest.Subject {
+		end()
+		return secretsAt(t, path)
+	}}
 }
 
 // TestI25SecretsAreNotInTheFile enrols a client as the issuer does and looks for the secret in the files.

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -152,6 +153,16 @@ func (p *Process) Stop() error {
 	<-p.Done
 	return p.Err()
 }
+
+// Stopped says whether it was stopped by SIGSTOP, and has not been continued.
+func (p *Process) Stopped() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	_, rest, found := bytes.Cut(stat, []byte(") "))
+	return err == nil && found && bytes.HasPrefix(rest, []byte("T"))
+}
+
+// Continue lets a stopped one go on.
+func (p *Process) Continue() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Killed says whether it was ended by SIGKILL. Only once Done.
 func (p *Process) Killed() bool {
