@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"net/url"
@@ -45,12 +46,13 @@ type payer struct {
 type place struct {
 	processes int
 	attempts  int                               // of the SDK at one process
+	payers    int                               // clients with a wallet each; 0 means 4
 	admin     string                            // URL of the database server's administrator; "" takes the shared one
 	way       func(i int, server string) string // by which process i reaches the server at host:port; nil: directly
 	also      map[string]any                    // further configuration
 }
 
-// gather starts the processes and makes four clients with a filled wallet each.
+// gather starts the processes and makes clients with a filled wallet each.
 func gather(t *testing.T, at place) *crowd {
 	t.Helper()
 	if at.admin == "" {
@@ -91,7 +93,7 @@ func gather(t *testing.T, at place) *crowd {
 		c.live = append(c.live, nil)
 		c.start(i, "")
 	}
-	c.found(filepath.Join(folder, "data-0", "operator.json"), at.attempts)
+	c.found(filepath.Join(folder, "data-0", "operator.json"), cmp.Or(at.payers, 4), at.attempts)
 	return c
 }
 
@@ -122,7 +124,7 @@ func (c *crowd) join(like *stage.Installation, role string) {
 }
 
 // found makes the clients.
-func (c *crowd) found(login string, attempts int) {
+func (c *crowd) found(login string, payers, attempts int) {
 	c.t.Helper()
 	raw, err := os.ReadFile(login)
 	if err == nil {
@@ -134,7 +136,7 @@ func (c *crowd) found(login string, attempts int) {
 	if err == nil {
 		c.operator, err = c.all[0].Operator()
 	}
-	for i := 0; i < 4 && err == nil; i++ {
+	for i := 0; i < payers && err == nil; i++ {
 		err = c.enroll(fmt.Sprint("payer ", i), attempts)
 	}
 	if err != nil {

@@ -60,7 +60,7 @@ func pipeline() map[string]any {
 // twice and no transfer paid twice.
 func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 	const lease = 30 * time.Second // see signer.Options
-	c := gather(t, place{processes: 1, attempts: 10, also: pipeline()})
+	c := gather(t, place{processes: 1, attempts: 10, payers: 16, also: pipeline()})
 	for _, role := range []string{"relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {
 		c.join(c.all[0], role)
 	}
@@ -75,7 +75,7 @@ func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 		}
 		c.start(at, faults, "--role", "signing-worker")
 	}
-	c.pause = 300 * time.Millisecond
+	c.pause = 500 * time.Millisecond
 	stop := c.load()
 	for at, point := range points {
 		for deadline := time.Now().Add(patience); !c.live[at].Stopped(); time.Sleep(20 * time.Millisecond) {

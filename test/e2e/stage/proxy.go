@@ -145,6 +145,7 @@ func (p *Proxy) Cut(how Cut) (mend func() error, err error) {
 		toxic = latency
 	case Forgotten:
 		mend = p.reroute
+	case Silent:
 	}
 	for _, stream := range streams {
 		if _, err := route.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(toxic, stream))); err != nil {
