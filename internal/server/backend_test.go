@@ -4,8 +4,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/avalhq/aval/internal/auth"
-	"github.com/avalhq/aval/internal/auth/authtest"
 	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/server/trial"
 )
@@ -28,8 +26,4 @@ func stores(t testing.TB) trial.Stores {
 		Guarantee: g, Calls: g, Workflows: g, Source: g, Outbox: sqlite.NewOutbox(record), Reference: r, Repairs: r, Clients: sqlite.NewClients(record),
 		Secrets: sqlite.NewSecrets(record), Wallets: sqlite.NewWallets(record), Keys: keys, Trust: keys,
 	}
-}
-
-func TestSecrets(t *testing.T) {
-	authtest.Run(t, func(t *testing.T) auth.Secrets { return stores(t).Secrets })
 }
