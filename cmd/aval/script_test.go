@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"aval": main}
 //	dev ARGS…            start aval dev on free ports and wait until it is ready and its wallet has coin; sets URL, LISTEN,
 //	                     RPC, WALLET and ADDRESS
 //	serve ARGS…          start aval serve on free ports and wait until it is ready
-//	stop                 interrupt it; it has to end well
+//	quit                 interrupt it; it has to end well
 //	crash                kill it
 //	json PATH VALUE      the last output is JSON, and has this value at PATH (a.b.0.c)
 //	jsonenv NAME PATH    set a variable to the value at PATH
@@ -34,7 +34,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../test/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "dev": startDev, "serve": startServe, "stop": stopDev, "crash": crashDev, "json": jsonIs, "jsonenv": jsonEnv,
+			"exits": exits, "dev": startDev, "serve": startServe, "quit": quitDev, "crash": crashDev, "json": jsonIs, "jsonenv": jsonEnv,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -143,7 +143,7 @@ func processOf(ts *testscript.TestScript) *devProcess {
 	return p
 }
 
-func stopDev(ts *testscript.TestScript, neg bool, args []string) {
+func quitDev(ts *testscript.TestScript, neg bool, args []string) {
 	p := processOf(ts)
 	ts.Check(p.command.Process.Signal(os.Interrupt))
 	select {
