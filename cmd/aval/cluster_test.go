@@ -72,7 +72,7 @@ func TestClusterScripts(t *testing.T) {
 // toFiles moves the sealed keys out of the database.
 func toFiles(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := context.Background()
-	admin, err := postgres.AdministerSealed(ctx, ts.Getenv("AVAL_DATABASE_ADMIN"))
+	admin, err := postgres.ConnectSealed(ctx, ts.Getenv("AVAL_DATABASE_ADMIN"))
 	ts.Check(err)
 	defer func() { ts.Check(admin.Close(ctx)) }()
 	files := sealed.NewFiles(ts.MkAbs(args[0]))

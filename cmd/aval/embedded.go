@@ -131,6 +131,9 @@ func (p *platform) openFolder(ctx context.Context) (err error) {
 	if err := os.MkdirAll(p.config.Data, 0o700); err != nil {
 		return problem.New(problem.Unavailable, "storage-unwritable", "cannot make the data folder %s: %w", p.config.Data, err)
 	}
+	if err := checkRestored(p.config.Data); err != nil {
+		return err
+	}
 	p.chainID = "eip155:" + strconv.FormatUint(p.config.Chain.ID, 10)
 	if p.config.Database.URL != "" {
 		p.install = freshInstallation(p.config.Chain.ID) // until the database says what it is

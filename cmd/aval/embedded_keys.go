@@ -17,25 +17,12 @@ func (r releaser) Get(ctx context.Context, id string) (key.Key, error) {
 func (r releaser) List(ctx context.Context) ([]key.Key, error) { return r.p.storage.keys.List(ctx) }
 
 func (r releaser) Release(ctx context.Context, id string) error {
-	return r.compare(ctx, id)
-}
-
-// compare shows the registry what the chain has spent.
-func (r releaser) compare(ctx context.Context, id string) error {
-	k, err := r.p.storage.keys.Get(ctx, id)
-	if err != nil {
-		return err
-	}
-	account, err := r.p.network.Account(ctx, k.Address)
-	if err != nil {
-		return err
-	}
-	return r.p.storage.keys.Reconcile(ctx, id, account.Nonce)
+	return r.p.signer.Reconcile(ctx, id)
 }
 
 // Acknowledge looks at the chain first, so that nothing is acknowledged that has changed meanwhile.
 func (r releaser) Acknowledge(ctx context.Context, id string, spent uint64, by, why string) error {
-	if err := r.compare(ctx, id); err != nil && !errors.Is(err, key.ErrForeignUse) {
+	if err := r.p.signer.Reconcile(ctx, id); err != nil && !errors.Is(err, key.ErrForeignUse) {
 		return err
 	}
 	return r.p.storage.keys.Acknowledge(ctx, id, spent, by, why)

@@ -83,7 +83,7 @@ func (f storeFlags) administer(ctx context.Context) (*postgres.Sealed, error) {
 	if f.Admin == "" {
 		return nil, misused("database-url-invalid", "the keys are in a database, whose application's user can change none; set AVAL_DATABASE_ADMIN to an administrator's URL, postgres://user:password@host:port/name")
 	}
-	return postgres.AdministerSealed(ctx, f.Admin)
+	return postgres.ConnectSealed(ctx, f.Admin)
 }
 
 type keyImport struct {

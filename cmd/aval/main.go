@@ -39,6 +39,8 @@ type cli struct {
 
 	Serve    serveCommand     `cmd:"" group:"operate" help:"Run the platform as a configuration file says."`
 	Config   configCommands   `cmd:"" group:"operate" help:"Show and check the configuration."`
+	Backup   backupCommand    `cmd:"" group:"operate" help:"Save everything of an installation in a sealed file, while it runs."`
+	Restore  restoreCommand   `cmd:"" group:"operate" help:"Bring an installation back from a backup, with its keys set aside."`
 	Database databaseCommands `cmd:"" group:"operate" help:"Prepare a PostgreSQL database."`
 	Job      jobCommands      `cmd:"" group:"operate" help:"Work on the whole record: verify what was signed, stock a database for trials."`
 	Bus      busCommands      `cmd:"" group:"operate" help:"Look after records that roles could not use."`

@@ -75,7 +75,16 @@ func makeDatabase(ctx context.Context, config *pgx.ConnConfig) error {
 }
 
 // migrate brings the schema to the level of this program.
-func migrate(ctx context.Context, config *pgx.ConnConfig) (level int64, err error) {
+func migrate(ctx context.Context, config *pgx.ConnConfig) (int64, error) {
+	newest, err := Level()
+	if err != nil {
+		return 0, err
+	}
+	return migrateTo(ctx, config, newest)
+}
+
+// migrateTo brings the schema to a level, and gives the one that it has then: no migration is undone.
+func migrateTo(ctx context.Context, config *pgx.ConnConfig, to int64) (level int64, err error) {
 	config = config.Copy()
 	config.RuntimeParams["search_path"] = Schema
 	db := stdlib.OpenDB(*config)
@@ -84,7 +93,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (level int64, err erro
 	if err != nil {
 		return 0, err
 	}
-	if _, err := steps.Up(ctx); err != nil {
+	if _, err := steps.UpTo(ctx, to); err != nil {
 		return 0, err
 	}
 	return steps.GetDBVersion(ctx)
@@ -154,8 +163,8 @@ func makeUser(ctx context.Context, tx pgx.Tx, user User, name string) error {
 	return err
 }
 
-// level is the newest migration of this program.
-func level() (int64, error) {
+// Level is the newest migration of this program.
+func Level() (int64, error) {
 	names, err := fs.Glob(scripts, "schema/*.sql")
 	return int64(len(names)), err
 }
@@ -171,7 +180,7 @@ func (db *DB) checkLevel(ctx context.Context) error {
 	if err != nil {
 		return db.describe(err)
 	}
-	want, err := level()
+	want, err := Level()
 	switch {
 	case err != nil:
 		return err

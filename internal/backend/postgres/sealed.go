@@ -26,8 +26,8 @@ type sealedConn interface {
 // NewSealed serves the port from db.
 func NewSealed(db *DB) *Sealed { return &Sealed{from: db.pool, where: db.where} }
 
-// AdministerSealed serves the port with the rights of an administrator, on one connection: for one caller at a time.
-func AdministerSealed(ctx context.Context, url string) (*Sealed, error) {
+// ConnectSealed serves the port on one connection with the rights of the URL's user: for one caller at a time.
+func ConnectSealed(ctx context.Context, url string) (*Sealed, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used; write postgres://user@host:port/name")
@@ -40,7 +40,7 @@ func AdministerSealed(ctx context.Context, url string) (*Sealed, error) {
 	return &Sealed{from: conn, where: location(config), close: conn.Close}, nil
 }
 
-// Close ends an administrator's connection.
+// Close ends the connection.
 func (s *Sealed) Close(ctx context.Context) error {
 	if s.close == nil {
 		return nil

@@ -28,7 +28,7 @@ func TestSealed(t *testing.T) {
 		return keystoretest.Places{
 			Open: func(t testing.TB) keystore.Blobs { return postgres.NewSealed(running(t, s)) },
 			Admin: func(t testing.TB) keystore.Blobs {
-				admin, err := postgres.AdministerSealed(t.Context(), s.Admin)
+				admin, err := postgres.ConnectSealed(t.Context(), s.Admin)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -35,6 +35,10 @@ const (
 	Quarantined Status = "quarantined" // its holder failed; nobody gets it until Reconcile
 )
 
+// Restored is the holder of a key that a restore has set aside: decisions made after the backup are forgotten, so nothing is
+// decided with the key before the chain has mined all that the backup knows of, and no more.
+const Restored = "restore"
+
 // Key is a registered signing key. The private part is in a keystore, under the same ID.
 type Key struct {
 	ID       string // "key_…"

@@ -216,6 +216,9 @@ func (s *Signer) again(ctx context.Context, want key.Request) (key.Lease, error)
 	return lease, err
 }
 
+// Reconcile compares a key with its chain when an operator asks for it.
+func (s *Signer) Reconcile(ctx context.Context, keyID string) error { return s.reconcile(ctx, keyID) }
+
 // reconcile compares a key's nonce with the chain's. A node that has more of its transactions waiting than were decided has
 // some that this database does not know, as after a restore of an older copy: until they are mined, or dropped, the next
 // decisions could give their nonces to other intents (I6).
@@ -227,6 +230,9 @@ func (s *Signer) reconcile(ctx context.Context, keyID string) error {
 	account, err := s.account(ctx, k.Chain, k.Address)
 	if err != nil {
 		return fmt.Errorf("ask %s for the nonce of %s, to reconcile the key %s: %w", k.Chain, k.Address, k.ID, err)
+	}
+	if err := short(k, account); err != nil {
+		return err
 	}
 	if err := s.registry.Reconcile(ctx, keyID, account.Nonce); err != nil {
 		return err
@@ -244,6 +250,16 @@ func (s *Signer) reconcile(ctx context.Context, keyID string) error {
 		s.options.Log.InfoContext(ctx, "key reconciled with its chain", "key", k.ID, "chain", k.Chain, "address", k.Address, "chain_nonce", account.Nonce, "next_nonce", k.Nonce, "holder", k.Holder, "reason", k.Reason)
 	}
 	return nil
+}
+
+// short tells that a key that was restored stays set aside: while what the backup knows of is not all mined, transactions that
+// were decided later, and forgotten, can wait behind it where no node shows them. A chain that is ahead is the registry's to refuse.
+func short(k key.Key, account chain.Account) error {
+	if k.Status != key.Quarantined || k.Holder != key.Restored || account.Nonce > k.Nonce || account.Nonce == k.Nonce && account.Pending <= k.Nonce {
+		return nil
+	}
+	return problem.New(key.ErrBusy.Kind, key.ErrBusy.Code, "the key %s was restored from a backup that knows of %d transactions of %s; the chain has mined %d and the node has %d, mined or waiting: nothing is signed with it until just the first %d are mined and no others wait",
+		k.ID, k.Nonce, k.Address, account.Nonce, account.Pending, k.Nonce)
 }
 
 // release ends a lease even when the caller's time is over. A lease that cannot be released expires, and its key is
