@@ -65,8 +65,9 @@ func (c *backupCommand) Run(ctx context.Context, s *screen) error {
 		return err
 	}
 	about, err := c.save(ctx, cfg, keys, s)
+	s.counted()
 	if err != nil {
-		return err
+		return wrongKey(err)
 	}
 	info, err := os.Stat(c.Target)
 	if err != nil {
@@ -142,7 +143,7 @@ func saveFiles(ctx context.Context, cfg config.Config, keys sealed.Options, to i
 	defer func() { err = errors.Join(err, os.RemoveAll(passing)) }()
 	about = backup.About{Kind: backup.SQLite, Level: level, Program: version(), Made: time.Now().UTC(), ChainID: in.ChainID, Genesis: in.Genesis, Contract: in.Contract.Hex()}
 	copied := filepath.Join(passing, "aval.db")
-	if err := sqlite.Copy(ctx, filepath.Join(cfg.Data, "aval.db"), copied, s.counting("Copying the database", "pages")); err != nil {
+	if err := sqlite.Copy(ctx, filepath.Join(cfg.Data, "aval.db"), copied, func(done, all int64) { s.counting("Copying the database: %d of %d pages", done, all) }); err != nil {
 		return about, err
 	}
 	w, end, err := sealedBackup(ctx, store, to, about)
@@ -208,18 +209,8 @@ func saveDatabase(ctx context.Context, cfg config.Config, keys sealed.Options, t
 	if err != nil {
 		return about, err
 	}
-	count := s.counting("Copying the database", "tables")
-	err = snapshot.Write(ctx, w.Part, func(_ string, done, all int) { count(int64(done), int64(all)) })
+	err = snapshot.Write(ctx, w.Part, func(table string, done, all int) {
+		s.counting("Copying the database: %s, %d of %d tables", table, done, all)
+	})
 	return about, errors.Join(err, end())
-}
-
-// counting tells how far something has come, once a second at most, to people alone.
-func (s *screen) counting(what, of string) func(done, all int64) {
-	told := time.Now()
-	return func(done, all int64) {
-		if !s.json && time.Since(told) >= time.Second {
-			told = time.Now()
-			s.note("%s: %d of %d %s", what, done, all, of)
-		}
-	}
 }

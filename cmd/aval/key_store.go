@@ -71,7 +71,7 @@ func (c *keyRotate) Run(ctx context.Context, s *screen) (err error) {
 		former.Blobs = admin
 	}
 	if err := sealed.Rewrap(ctx, former, fresh); err != nil {
-		return err
+		return wrongKey(err)
 	}
 	s.answer(map[string]string{"keyFile": c.KeyFile, "passphrase": c.Passphrase}, func() {
 		s.say("The keys open with the new key-encryption key alone. Set custody to it before the next start; copies from before need the former one.")
@@ -113,7 +113,7 @@ func (c *keyImport) Run(ctx context.Context, s *screen) (err error) {
 	from.Folder = c.Folder
 	store, err := sealed.Open(ctx, from)
 	if err != nil {
-		return err
+		return wrongKey(err)
 	}
 	address, err := databaseURL(cfg.Database)
 	if err != nil {

@@ -41,13 +41,18 @@ func (p *platform) openKeystore(ctx context.Context) (*sealed.Store, error) {
 
 // lockedOut tells why the keys do not open. It is a mistake of the configuration: trying again does not help.
 func (p *platform) lockedOut(err error, mayCreate bool) error {
-	switch {
-	case !errors.Is(err, keystore.ErrLocked):
-		return err
-	case mayCreate:
-		return problem.New(problem.Invalid, keystore.ErrLocked.Code, "%w", err)
+	if !errors.Is(err, keystore.ErrLocked) || mayCreate {
+		return wrongKey(err)
 	}
 	return problem.New(problem.Invalid, keystore.ErrLocked.Code, "%w; keys that are still in a folder come into the database by aval key import, and a process of another cluster needs a database of its own", err)
+}
+
+// wrongKey makes a key store that does not open a mistake of the configuration.
+func wrongKey(err error) error {
+	if errors.Is(err, keystore.ErrLocked) {
+		return problem.New(problem.Invalid, keystore.ErrLocked.Code, "%w", err)
+	}
+	return err
 }
 
 // joinCluster says what this process believes it belongs to; the database says what counts.

@@ -55,9 +55,9 @@ func (c *restoreCommand) Run(ctx context.Context, s *screen) error {
 	var left aside
 	err = c.read(ctx, keys, func(r *backup.Reader) (err error) {
 		if about.Kind == backup.SQLite {
-			left, err = restoreFiles(ctx, cfg, r, c.Replace)
+			left, err = restoreFiles(ctx, cfg, r, c.Replace, s)
 		} else {
-			left, err = c.restoreDatabase(ctx, cfg, r)
+			left, err = c.restoreDatabase(ctx, cfg, r, s)
 		}
 		return err
 	})
@@ -136,7 +136,7 @@ func fits(about backup.About, cfg config.Config) error {
 }
 
 // restoreDatabase fills a database, and lets the application's user in last.
-func (c *restoreCommand) restoreDatabase(ctx context.Context, cfg config.Config, r *backup.Reader) (left aside, err error) {
+func (c *restoreCommand) restoreDatabase(ctx context.Context, cfg config.Config, r *backup.Reader, s *screen) (left aside, err error) {
 	if c.Admin == "" {
 		return left, misused("database-url-invalid", "there is no administrator's URL; set AVAL_DATABASE_ADMIN to postgres://user:password@host:port/name, the database to restore into")
 	}
@@ -156,7 +156,7 @@ func (c *restoreCommand) restoreDatabase(ctx context.Context, cfg config.Config,
 	if err != nil {
 		return left, err
 	}
-	left, err = setAside(ctx, storage, r.About())
+	left, err = setAside(ctx, storage, r.About(), s)
 	if err = errors.Join(err, storage.close()); err != nil {
 		return left, err
 	}
@@ -168,7 +168,7 @@ type aside struct{ keys, parked int }
 
 // setAside keeps what was restored from acting on decisions that it has forgotten: the keys wait for their chain, and the
 // messages for an operator.
-func setAside(ctx context.Context, storage storage, about backup.About) (left aside, err error) {
+func setAside(ctx context.Context, storage storage, about backup.About, s *screen) (left aside, err error) {
 	why := "restored from the backup of " + about.Made.Format(time.RFC3339) + "; what was decided later is forgotten"
 	if registry, ok := storage.keys.(interface {
 		SetAsideRestored(ctx context.Context, why string) (int, error)
@@ -180,6 +180,7 @@ func setAside(ctx context.Context, storage storage, about backup.About) (left as
 	if err != nil {
 		return left, err
 	}
+	defer s.counted()
 	messages := guarantee.Service{Store: storage.record, Now: time.Now}
 	for from := ""; ; {
 		page, next, err := storage.record.Scan(ctx, from, 500)
@@ -194,6 +195,7 @@ func setAside(ctx context.Context, storage storage, about backup.About) (left as
 				return left, err
 			}
 			left.parked++
+			s.counting("Parking messages: %d", left.parked)
 		}
 		if next == "" || len(page) > 0 && page[len(page)-1].Archived { // the live ones come first
 			return left, nil

@@ -32,7 +32,7 @@ func checkRestored(folder string) error {
 }
 
 // restoreFiles fills a data folder: beside its place first, where the keys are set aside, and then into it.
-func restoreFiles(ctx context.Context, cfg config.Config, r *backup.Reader, replace bool) (left aside, err error) {
+func restoreFiles(ctx context.Context, cfg config.Config, r *backup.Reader, replace bool, s *screen) (left aside, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return left, problem.New(problem.Unavailable, "storage-unwritable", "cannot make the data folder %s: %w", cfg.Data, err)
 	}
@@ -56,7 +56,7 @@ func restoreFiles(ctx context.Context, cfg config.Config, r *backup.Reader, repl
 	if err != nil {
 		return left, err
 	}
-	left, err = setAside(ctx, storage, r.About())
+	left, err = setAside(ctx, storage, r.About(), s)
 	if err = errors.Join(err, storage.close()); err != nil {
 		return left, err
 	}

@@ -48,7 +48,7 @@ func OpenSnapshot(ctx context.Context, url string) (s *Snapshot, err error) {
 	config.RuntimeParams["search_path"] = Schema
 	s = &Snapshot{where: location(config)}
 	if s.conn, err = pgx.ConnectConfig(ctx, config); err != nil {
-		return nil, atStart(describe(s.where, err))
+		return nil, atStart(s.where, err)
 	}
 	if err := s.begin(ctx); err != nil {
 		return nil, errors.Join(describe(s.where, err), s.conn.Close(ctx))

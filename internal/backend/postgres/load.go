@@ -27,12 +27,12 @@ func Load(ctx context.Context, url string, backup int64, replace bool, parts Par
 	}
 	where := location(config)
 	if err := makeDatabase(ctx, config); err != nil {
-		return atStart(describe(where, err))
+		return atStart(where, err)
 	}
 	config.RuntimeParams["search_path"] = Schema
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return atStart(describe(where, err))
+		return atStart(where, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	if _, err := conn.Exec(ctx, lockInit); err != nil {

@@ -191,3 +191,40 @@ func TestI10AKeySetAsideAgainIsBusy(t *testing.T) {
 		t.Errorf("signed with a key that is set aside again: %v, want %v", errs[0], key.ErrBusy)
 	}
 }
+
+// TestARestoredKeyWaitsForItsWatermark: a key that a restore has set aside signs nothing while the chain has mined less than the
+// backup knows of, or the node has more waiting; transactions that were forgotten can hide behind those. When just those are mined
+// it is free. A chain that is ahead is foreign use.
+func TestARestoredKeyWaitsForItsWatermark(t *testing.T) {
+	r := newRoom(t)
+	k := r.key(t)
+	r.sign(t, k, requests(k, 3))
+	if n, err := r.registry.SetAsideRestored(t.Context(), "restored from a backup"); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	r.start(t, "b/sign")
+	more := requests(k, 1)
+	for _, c := range []struct {
+		mined, pool uint64
+		refusal     error
+	}{{0, 3, key.ErrBusy}, {2, 3, key.ErrBusy}, {3, 4, key.ErrBusy}, {3, 3, nil}} {
+		r.chain[k.Address], r.pool[k.Address] = c.mined, c.pool
+		if err := r.signer.Recover(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		_, errs := r.signer.Sign(t.Context(), k.ID, more)
+		if !errors.Is(errs[0], c.refusal) || (c.refusal == nil) != (errs[0] == nil) {
+			t.Fatalf("mined %d, with the node %d: %v; want %v", c.mined, c.pool, errs[0], c.refusal)
+		}
+		if now := status(t, r, k); (now.Status == key.Quarantined) != (c.refusal != nil) {
+			t.Errorf("mined %d, with the node %d: the key is %s", c.mined, c.pool, now.Status)
+		}
+	}
+	if _, err := r.registry.SetAsideRestored(t.Context(), "restored once more"); err != nil {
+		t.Fatal(err)
+	}
+	r.chain[k.Address], r.pool[k.Address] = 9, 9
+	if err := r.signer.Reconcile(t.Context(), k.ID); !errors.Is(err, key.ErrForeignUse) {
+		t.Errorf("a chain that is ahead: %v; want key-foreign-use", err)
+	}
+}
