@@ -52,7 +52,7 @@ func ReadUnsigned(r bus.Record) (Step, error) {
 	if u.Message == "" || u.State == "" {
 		return Step{}, unreadable(r, fmt.Errorf("it names no message and state"))
 	}
-	return Step{u.Message, u.State}, nil
+	return Step(u), nil
 }
 
 // SignedRecord announces stored bytes. Those of one key are kept in order.
