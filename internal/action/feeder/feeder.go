@@ -30,3 +30,27 @@ type Depth struct {
 	Due    int64
 	Oldest time.Time // zero when nothing is due
 }
+
+// Table is the port to the rows that say what is due, for feeders whose ids travel over a bus. A row is free, handed out by a
+// process, or taken by one.
+//
+// Durability: what is handed out or taken is free again when its process has ended; a crash of the database may free it, too, or
+// undo that it was taken. Ordering: by due time. Consistency: a row is taken by one process at a time. Its conformance suite is
+// feedertest.
+type Table interface {
+	// Hand waits until rows are due and free, hands out at most limit of them and gives their ids, earliest first.
+	Hand(ctx context.Context, limit int) ([]message.ID, error)
+	// Untaken gives those of the ids that this process has handed out and nobody has taken.
+	Untaken(ctx context.Context, ids []message.ID) ([]message.ID, error)
+	// Free makes those of the ids free again that this process has handed out and nobody has taken.
+	Free(ctx context.Context, ids []message.ID) error
+	// Take takes at most limit of the rows, the earliest, whoever has handed them out. It frees those that are not due any more.
+	// rest are those that it could have taken too.
+	Take(ctx context.Context, ids []message.ID, limit int) (taken, rest []message.ID, err error)
+	// Settle ends takings: the rows are free.
+	Settle(ctx context.Context, ids []message.ID) error
+	// Depth counts the rows that are due now, whoever has them.
+	Depth(ctx context.Context) (Depth, error)
+	// FreeAll frees all that is handed out, by whatever process, and says how much it was.
+	FreeAll(ctx context.Context) (int64, error)
+}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +26,8 @@ type Feeder struct {
 
 	mu    sync.Mutex
 	taken map[message.ID]bool
-	doubt bool // the table may hold claims of this instance that are not taken
+	doubt bool        // the table may hold claims of this instance that are not taken
+	lost  atomic.Bool // it may hold ids as handed out by this instance that nobody knows of
 }
 
 // NewFeeder uses the system of record; now is the clock that due times are compared with.
@@ -43,15 +45,20 @@ const claimSQL = `WITH me AS (
 ), next AS (
 	SELECT d.id, d.at FROM me, LATERAL (SELECT id, at FROM due WHERE claimer = 0 AND at <= $2 ORDER BY at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d
 ), taken AS (
-	UPDATE due SET claimer = $1 FROM next WHERE due.id = next.id RETURNING due.id, next.at
+	UPDATE due SET claimer = $4 FROM next WHERE due.id = next.id RETURNING due.id, next.at
 )
 SELECT id FROM taken ORDER BY at`
 
 // Claim waits until an id is due.
 func (f *Feeder) Claim(ctx context.Context, limit int) ([]message.ID, error) {
+	return f.await(ctx, func() ([]message.ID, error) { return f.claim(ctx, limit) })
+}
+
+// await tries until there is something.
+func (f *Feeder) await(ctx context.Context, try func() ([]message.ID, error)) ([]message.ID, error) {
 	for {
 		changed := f.db.commits() // taken before reading, so that no commit of this process falls between
-		ids, err := f.claim(ctx, limit)
+		ids, err := try()
 		if err != nil || len(ids) > 0 {
 			return ids, err
 		}
@@ -65,18 +72,24 @@ func (f *Feeder) Claim(ctx context.Context, limit int) ([]message.ID, error) {
 func (f *Feeder) claim(ctx context.Context, limit int) ([]message.ID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.doubt {
-		_, err := f.db.lazy.Exec(ctx, "UPDATE due SET claimer = 0 WHERE claimer = $1 AND id <> ALL ($2::text[])", f.db.instance.id, texts(slices.Collect(maps.Keys(f.taken))))
-		if err != nil {
-			return nil, f.db.describe(err)
-		}
+	if err := f.clear(ctx); err != nil {
+		return nil, err
 	}
-	ids, err := rows(ctx, f.db, f.db.lazy, pgx.RowTo[message.ID], claimSQL, f.db.instance.id, micros(f.now()), limit)
+	ids, err := rows(ctx, f.db, f.db.lazy, pgx.RowTo[message.ID], claimSQL, f.db.instance.id, micros(f.now()), limit, f.db.instance.id)
 	f.doubt = err != nil
 	for _, id := range ids {
 		f.taken[id] = true
 	}
 	return ids, err
+}
+
+// clear frees what the table may name this instance for by mistake.
+func (f *Feeder) clear(ctx context.Context) error {
+	if !f.doubt {
+		return nil
+	}
+	_, err := f.db.lazy.Exec(ctx, "UPDATE due SET claimer = 0 WHERE claimer = $1 AND id <> ALL ($2::text[])", f.db.instance.id, texts(slices.Collect(maps.Keys(f.taken))))
+	return f.db.describe(err)
 }
 
 // sleep ends at this process's next commit, when claims are settled, or when it is time to look again.
@@ -107,10 +120,7 @@ func (f *Feeder) Settle(ctx context.Context, ids []message.ID) error {
 	}
 	f.doubt = f.doubt || err != nil
 	f.mu.Unlock()
-	select {
-	case f.freed <- struct{}{}:
-	default:
-	}
+	f.signal()
 	return f.db.describe(err)
 }
 

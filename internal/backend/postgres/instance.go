@@ -92,7 +92,7 @@ func (in *instance) strikeOff(ctx context.Context, id int32) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM instances WHERE id = $1", id); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "UPDATE due SET claimer = 0 WHERE claimer = $1", id); err != nil {
+		if _, err := tx.Exec(ctx, "UPDATE due SET claimer = 0 WHERE claimer IN ($1::integer, -$1::integer)", id); err != nil {
 			return err
 		}
 		return dismiss(ctx, tx, "instance", int64(id))

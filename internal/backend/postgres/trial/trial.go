@@ -134,3 +134,9 @@ func Execute(t testing.TB, admin, statement string) {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
+
+// Cut ends all sessions in the database, as when the programs that have them are killed.
+func (d Database) Cut(t testing.TB) {
+	t.Helper()
+	Execute(t, d.Admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+}

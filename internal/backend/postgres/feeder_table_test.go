@@ -1,0 +1,58 @@
+//go:build cluster
+
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/avalhq/aval/internal/action/feeder/feedertest"
+	"github.com/avalhq/aval/internal/action/feeder/handed"
+	"github.com/avalhq/aval/internal/backend/postgres"
+)
+
+// TestFeederOverTheBus runs the feeder's suite with ids that travel over PostgreSQL's own bus.
+func TestFeederOverTheBus(t *testing.T) {
+	feedertest.Run(t, func(t *testing.T) feedertest.Backend {
+		return handedIn(t, newStorage(t), &clock{now: feedertest.Start})
+	})
+}
+
+func handedIn(t *testing.T, s *storage, c *clock) feedertest.Backend {
+	db := s.open(t)
+	table, carrier := postgres.NewFeeder(db, c.Now), postgres.NewBus(db)
+	stop := handing(t, &handed.Relay{Table: table, Bus: carrier, Again: time.Second})
+	f := &handed.Feeder{Table: table, Bus: carrier, Parked: postgres.NewParked(db)}
+	return feedertest.Backend{Feeder: f, Store: postgres.NewGuarantee(db), Advance: c.advance, Reopen: func(t *testing.T) feedertest.Backend {
+		stop()
+		return handedIn(t, s, c)
+	}}
+}
+
+// handing runs the relay until it is stopped.
+func handing(t *testing.T, r *handed.Relay) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = r.Run(ctx)
+	}()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(stop)
+	return stop
+}
+
+// TestTable runs the suite of what the relay and the controllers ask of the table.
+func TestTable(t *testing.T) {
+	feedertest.RunTable(t, func(t *testing.T) feedertest.TableBackend {
+		s, c := newStorage(t), &clock{now: feedertest.Start}
+		db := s.open(t)
+		second := another(t, s)
+		t.Cleanup(func() { postgres.Crash(second) })
+		return feedertest.TableBackend{
+			Relay: postgres.NewFeeder(db, c.Now), Worker: postgres.NewFeeder(second, c.Now), Store: postgres.NewGuarantee(db), Advance: c.advance,
+			Crash: func() { postgres.Crash(db); s.last = nil },
+		}
+	})
+}
