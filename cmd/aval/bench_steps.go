@@ -13,9 +13,12 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/avalhq/aval/internal/action/controller"
+	"github.com/avalhq/aval/internal/action/feeder/handed"
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/action/workflow"
+	"github.com/avalhq/aval/internal/backend/kafka"
+	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/lifecycle"
@@ -55,6 +58,7 @@ func count() step.Action {
 type stepsBench struct {
 	*meter
 	store record
+	relay *handed.Relay // of what is due, when it travels over Kafka; or nil
 	start guarantee.Start
 	body  []byte
 	mu    sync.Mutex
@@ -79,8 +83,13 @@ func benchSteps(ctx context.Context, m *meter) (f figures, err error) {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, storage.close()) }()
+	relay, closer, err := benchOver(ctx, cfg.Kafka, &storage)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, closer()) }()
 
-	b := &stepsBench{meter: m, store: storage.record, begun: map[message.ID]time.Time{}}
+	b := &stepsBench{meter: m, relay: relay, store: storage.record, begun: map[message.ID]time.Time{}}
 	b.body, err = json.Marshal(map[string]string{"text": strings.Repeat("x", 900)})
 	if err != nil {
 		return f, err
@@ -101,6 +110,23 @@ func benchSteps(ctx context.Context, m *meter) (f figures, err error) {
 	return b.run(ctx, control, follower)
 }
 
+// benchOver has due ids travel over Kafka, when the configuration names one: over topics of the benchmark's own.
+func benchOver(ctx context.Context, c config.Kafka, s *storage) (*handed.Relay, func() error, error) {
+	if c.Brokers == "" {
+		return nil, func() error { return nil }, nil
+	}
+	options, err := kafkaOptions(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	options.Prefix, options.Installation = c.Prefix+"bench.", "bench"
+	if _, err := kafka.Init(ctx, options, false); err != nil {
+		return nil, nil, err
+	}
+	closer, err := carryOver(ctx, s, options, nil)
+	return &handed.Relay{Table: s.table, Bus: s.bus}, closer, err
+}
+
 func (b *stepsBench) run(ctx context.Context, control *controller.Controller, follower *reference.Follower) (f figures, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -108,6 +134,9 @@ func (b *stepsBench) run(ctx context.Context, control *controller.Controller, fo
 	group.Add("hub", follower.Hub.Run)
 	group.Add("reference", follower.Run)
 	group.Add("controller", control.Run)
+	if b.relay != nil {
+		group.Add("due", b.relay.Run)
+	}
 	b.Begin()
 	group.Add("load", func(ctx context.Context) error {
 		defer stop()

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	etcdtrial "github.com/avalhq/aval/internal/backend/etcd/trial"
+	kafkatrial "github.com/avalhq/aval/internal/backend/kafka/trial"
 	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/backend/postgres/trial"
 	"github.com/avalhq/aval/internal/custody/keystore/sealed"
@@ -23,10 +24,11 @@ import (
 
 // TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made
 // yet: AVAL_DATABASE_ADMIN, DBUSER and DBPASSWORD, and configurations that name it; ETCD and PREFIX are a registry of the script's
-// own. "older" and "newer" change the level of the database; "tofiles FOLDER" moves its sealed keys into a folder, where versions
+// own, TOPICS the prefix of its topics, which are not made yet either. "older" and "newer" change the level of the database; "tofiles FOLDER" moves its sealed keys into a folder, where versions
 // before had them.
 func TestClusterScripts(t *testing.T) {
 	server := &trial.Server{Given: os.Getenv(trial.Variable)}
+	broker := &kafkatrial.Server{Given: os.Getenv(kafkatrial.Variable)}
 	testscript.Run(t, testscript.Params{
 		Dir: "../../test/script/cluster", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
@@ -38,18 +40,23 @@ func TestClusterScripts(t *testing.T) {
 			e.Setenv("ETCD", endpoint)
 			e.Setenv("ETCDHOST", strings.TrimPrefix(endpoint, "http://"))
 			e.Setenv("PREFIX", etcdtrial.Prefix(t, endpoint))
+			topics := broker.Empty(t)
+			e.Setenv("TOPICS", topics.Prefix)
 			u, err := url.Parse(database.URL)
 			if err != nil {
 				return err
 			}
 			u.User = url.User(user.Name)
-			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "workers.yaml": "data"} {
+			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "workers.yaml": "data", "kafka.yaml": "data"} {
 				text := "data: " + folder + "\ndatabase:\n  url: " + u.String() + "\n  password: env:DBPASSWORD\ncustody:\n  key_file: " + folder + ".kek\nchain:\n  dev:\n    port: 0\napi:\n  listen: 127.0.0.1:0\nauth:\n  dev_issuer: true\n"
 				if name == "workers.yaml" {
 					text += "signing:\n  by: workers\n"
 				}
 				if name == "etcd.yaml" {
 					text += "etcd:\n  endpoints: " + endpoint + "\n  prefix: " + e.Getenv("PREFIX") + "\n"
+				}
+				if name == "kafka.yaml" {
+					text += "kafka:\n  brokers: " + topics.Brokers[0] + "\n  prefix: " + topics.Prefix + "\n  partitions: 4\n"
 				}
 				if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {
 					return err

@@ -44,6 +44,8 @@ type cli struct {
 	Database databaseCommands `cmd:"" group:"operate" help:"Prepare a PostgreSQL database."`
 	Job      jobCommands      `cmd:"" group:"operate" help:"Work on the whole record: verify what was signed, stock a database for trials."`
 	Bus      busCommands      `cmd:"" group:"operate" help:"Look after records that roles could not use."`
+	Cluster  clusterCommands  `cmd:"" group:"operate" help:"Prepare the topics at Kafka."`
+	Feeder   feederCommands   `cmd:"" group:"operate" help:"Mend the queue of what is due."`
 	Bench    benchCommands    `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`
 	Openapi  openapiCommand   `cmd:"" group:"about" help:"Print the OpenAPI document of the HTTP API."`
 	Version  versionCommand   `cmd:"" group:"about" help:"Print the version."`

@@ -41,10 +41,13 @@ func (p *platform) signs() step.Signer {
 
 // pipelineServices are those of the roles that work over the bus.
 func (p *platform) pipelineServices(group *lifecycle.Group) {
-	if p.has(roleRelay) && (p.pipelined() || p.config.Signing.Events) {
+	if p.has(roleRelay) && (p.pipelined() || p.config.Signing.Events || p.overKafka()) {
 		seat := leader.New(p.storage.elections, "relay", p.log)
 		group.Add("relay seat", seat.Run)
 		group.Add("relay", p.relay(seat).Run)
+		if p.overKafka() {
+			group.Add("due", p.dueRelay(seat).Run)
+		}
 	}
 	if p.has(roleRelay) && p.storage.cursors != nil && !p.config.Signing.Events {
 		group.Add("relay cursor", func(ctx context.Context) error { // what is not relayed any more need not be kept for it

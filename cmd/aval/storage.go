@@ -30,6 +30,7 @@ type storage struct {
 	holder       string // and as the holder of keys
 	record       record
 	feeder       feeder.Feeder
+	table        feeder.Table // what the feeder's ids come from when they travel over Kafka; nil without a database
 	outbox       event.Outbox
 	mirror       mirror
 	calls        controlpoint.Journal

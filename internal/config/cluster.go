@@ -1,6 +1,8 @@
 package config
 
 import (
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -88,4 +90,64 @@ func (v *violations) signing(c Signing, database Database) {
 	v.that(c.Batch >= 1, "signing.batch is %d: set 1 or more, such as 1024", c.Batch)
 	v.that(database.URL != "" || c.By != SignedByWorkers, "signing.by is workers and database.url is not set: one process on SQLite files signs itself; set database.url, or signing.by to controller")
 	v.that(database.URL != "" || !c.Events, "signing.events is true and database.url is not set: without PostgreSQL there is no bus to publish on")
+}
+
+// Kafka configures the Apache Kafka that carries records between processes. It is never the record: whatever is on its topics is in
+// the database as well.
+type Kafka struct {
+	// Addresses of some of its brokers, host:port, separated by blanks. aval cluster init makes the topics. Empty: PostgreSQL
+	// carries the records, or nothing has to in one process.
+	Brokers string `yaml:"brokers"`
+
+	// What the names of Aval's topics and groups begin with. Each installation has its own.
+	Prefix string `yaml:"prefix"`
+
+	// The partitions of each topic: the most processes of a role that can share its work. It can grow, never shrink.
+	Partitions int `yaml:"partitions"`
+
+	// The brokers that keep a copy of each record. 3 on a cluster of three brokers or more.
+	Replication int `yaml:"replication"`
+
+	// Speak TLS to the brokers.
+	Secure bool `yaml:"secure"`
+
+	// Certificates, for secure.
+	TLS TLS `yaml:"tls"`
+
+	// How the login is made (SASL): plain, scram-sha-256 or scram-sha-512. Empty: none.
+	Mechanism string `yaml:"mechanism"`
+
+	// The user of the login.
+	User string `yaml:"user"`
+
+	// Where its password comes from: "file:PATH" reads a file's first line, "env:NAME" an environment variable. Never the
+	// password itself.
+	Password string `yaml:"password"`
+}
+
+// Source splits Password into its kind (file, env) and the path or name after the colon.
+func (c Kafka) Source() (kind, arg string) { return source(c.Password) }
+
+// topicPrefix is what Kafka takes in the name of a topic, and leaves room for the rest of it.
+var topicPrefix = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,200}$`)
+
+// kafka says what cannot work; database is whether there is one.
+func (v *violations) kafka(c Kafka, database bool) {
+	for _, address := range strings.Fields(c.Brokers) {
+		_, port, err := net.SplitHostPort(address)
+		v.that(err == nil && port != "", "kafka.brokers names %q: write host:port, such as kafka-1.example:9092", address)
+	}
+	v.that(c.Brokers == "" || database, "kafka.brokers is set and database.url is not: processes that share Kafka share a database; set database.url, or empty kafka.brokers")
+	v.that(topicPrefix.MatchString(c.Prefix), "kafka.prefix is %q: set 1 to 200 letters, digits, dots and hyphens, such as aval.", c.Prefix)
+	v.that(c.Partitions >= 1 && c.Partitions <= 1000, "kafka.partitions is %d: set 1 to 1000, such as 16", c.Partitions)
+	v.that(c.Replication >= 1 && c.Replication <= 100, "kafka.replication is %d: set the number of copies, such as 3 on three brokers", c.Replication)
+	v.that(c.Secure || c.TLS == (TLS{}), "kafka.tls is without effect while kafka.secure is false: set it to true, or take kafka.tls out")
+	v.certificate("kafka.tls", c.TLS)
+	mechanisms := []string{"", "plain", "scram-sha-256", "scram-sha-512"}
+	v.that(slices.Contains(mechanisms, c.Mechanism), "kafka.mechanism is %q: set plain, scram-sha-256, scram-sha-512 or nothing", c.Mechanism)
+	v.that((c.Mechanism == "") == (c.User == ""), "kafka.mechanism and kafka.user belong together: set both or none")
+	kind, arg := c.Source()
+	given := (kind == "file" || kind == "env") && arg != ""
+	v.that(c.Password == "" || given, "kafka.password does not say where the password comes from: write file:PATH or env:NAME, never the password itself")
+	v.that(c.Mechanism == "" || given, "kafka.mechanism is set and kafka.password is not: write file:PATH or env:NAME")
 }

@@ -22,6 +22,9 @@ type Config struct {
 	// The etcd cluster that leases the signing keys, for several processes on one database. Without one the database does.
 	Etcd Etcd `yaml:"etcd"`
 
+	// Apache Kafka between the processes of a cluster. Without one, PostgreSQL carries what they tell each other.
+	Kafka Kafka `yaml:"kafka"`
+
 	// The HTTP API.
 	API API `yaml:"api"`
 
@@ -280,6 +283,7 @@ func Default() Config {
 	return Config{
 		Data:     "aval-data",
 		Database: Database{Connections: 16},
+		Kafka:    Kafka{Prefix: "aval.", Partitions: 16, Replication: 1},
 		Etcd:     Etcd{Prefix: "/aval/"},
 		API:      API{Listen: "127.0.0.1:8080", MaxBody: 64 << 10, MaxIDs: 1000, MaxStreams: 4096, MaxClientStreams: 32, Timeout: 30 * time.Second},
 		Auth:     Auth{Subject: "sub", Audience: "aval", DevIssuer: true},
