@@ -28,10 +28,14 @@ func (p *platform) openBus(ctx context.Context) error {
 	}
 	options.Installation, options.Faults = p.install.Contract.Hex(), p.options.faults
 	closer, err := carryOver(ctx, &p.storage, options, p.log)
-	if err == nil {
-		p.closing(closer)
+	if err != nil {
+		return err
 	}
-	return err
+	p.closing(closer)
+	if p.has(roleAPI) {
+		delete(p.storage.ready, "kafka") // clients are served without it
+	}
+	return nil
 }
 
 // carryOver has Kafka carry records in the place of the database, and the ids of what is due too.
