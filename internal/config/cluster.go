@@ -4,6 +4,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -25,6 +26,23 @@ type Etcd struct {
 
 	// Certificates, for endpoints that begin with https.
 	TLS TLS `yaml:"tls"`
+}
+
+// KeyManager configures the key-manager, and how the other processes find it.
+type KeyManager struct {
+	// Where the key-manager is: host:port. Processes that sign lease their keys from it. Empty: they lease them from etcd or the
+	// database themselves.
+	Address string `yaml:"address"`
+
+	// Where the key-manager listens, in the process with that role: host:port. Port 0 takes a free one.
+	Listen string `yaml:"listen"`
+
+	// The certificate of this process and the authority that has signed those of all others: both sides show theirs. The name in
+	// a worker's certificate is the name under which it holds keys. aval key-manager certificates makes a set to try.
+	TLS TLS `yaml:"tls"`
+
+	// Speaks plain text, with neither certificates nor secrecy. Only on a loopback address, to try things out.
+	Plaintext bool `yaml:"plaintext"`
 }
 
 // TLS names files with certificates, in PEM.
@@ -150,4 +168,21 @@ func (v *violations) kafka(c Kafka, database bool) {
 	given := (kind == "file" || kind == "env") && arg != ""
 	v.that(c.Password == "" || given, "kafka.password does not say where the password comes from: write file:PATH or env:NAME, never the password itself")
 	v.that(c.Mechanism == "" || given, "kafka.mechanism is set and kafka.password is not: write file:PATH or env:NAME")
+}
+
+func (v *violations) keyManager(c KeyManager, database Database) {
+	v.certificate("key_manager.tls", c.TLS)
+	for field, at := range map[string]string{"key_manager.address": c.Address, "key_manager.listen": c.Listen} {
+		if at == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(at)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		v.that(err == nil, "%s is %q: set host:port, such as 127.0.0.1:8443", field, at)
+		v.that(!c.Plaintext || err != nil || !reachable(at), "key_manager.plaintext is on while %s is %s: leases would be had by whoever asks; set key_manager.tls, or an address on loopback", field, at)
+		v.that(c.Plaintext || c.TLS.Cert != "" && c.TLS.CA != "", "%s is set and key_manager.tls is not complete: set ca, cert and key; aval key-manager certificates makes a set to try", field)
+		v.that(database.URL != "", "%s is set and database.url is not: one process on SQLite files leases its keys itself; set database.url, or take it out", field)
+	}
 }

@@ -25,6 +25,9 @@ type Config struct {
 	// Apache Kafka between the processes of a cluster. Without one, PostgreSQL carries what they tell each other.
 	Kafka Kafka `yaml:"kafka"`
 
+	// The key-manager: a process of its own that leases the signing keys to the others, over gRPC.
+	KeyManager KeyManager `yaml:"key_manager"`
+
 	// The HTTP API.
 	API API `yaml:"api"`
 

@@ -23,6 +23,7 @@ func (c Config) Validate() error {
 	v.database(c.Database)
 	v.etcd(c.Etcd, c.Database)
 	v.kafka(c.Kafka, c.Database.URL != "")
+	v.keyManager(c.KeyManager, c.Database)
 	v.api(c.API)
 	v.auth(c.Auth, c.API.Listen)
 	v.that(c.Messages.IDExpiry >= time.Second, "messages.id_expiry is %s: clients need time to sign; set 1s or more, such as 24h", c.Messages.IDExpiry)

@@ -18,7 +18,6 @@ package etcd
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -198,10 +197,10 @@ func (k *Keys) Release(ctx context.Context, l key.Lease) error {
 
 // Quarantine sets aside the keys of failed holders. Holders in other processes are judged by whether their instance lives,
 // those in this one by their name, too.
-func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, err error) {
+func (k *Keys) Quarantine(ctx context.Context, lives func(key.Key) bool) (aside []key.Key, err error) {
 	failed := func(r *row) verdict {
 		v := k.judge(r)
-		if process, _, _ := strings.Cut(r.Holder, "/"); v.overdue == "" && v.mine && process != living {
+		if v.overdue == "" && v.mine && !lives(r.key()) {
 			v.overdue = fmt.Sprintf("held by %s, which is no longer running", r.Holder)
 		}
 		return v

@@ -87,7 +87,7 @@ func TestI9TheServerIsKilledDuringLeases(t *testing.T) {
 	workers.Wait()
 	for _, id := range ids {
 		for _, k := range processes {
-			if _, err := k.Quarantine(t.Context(), ""); err != nil { // nobody works any more
+			if _, err := k.Quarantine(t.Context(), key.OfProcess("")); err != nil { // nobody works any more
 				t.Fatal(err)
 			}
 		}

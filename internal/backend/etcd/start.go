@@ -2,12 +2,9 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"net"
 	"net/url"
-	"time"
 
+	"github.com/avalhq/aval/internal/handshake"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -24,8 +21,7 @@ func (s *server) atStart(ctx context.Context, err error) error {
 	return problem.New(problem.Invalid, missing.Code, "%w", err)
 }
 
-// handshake says why TLS with the first member fails, if that is what fails. A server tells what it thinks of the client's
-// certificate in its first answer.
+// handshake says why TLS with the first member fails, if that is what fails.
 func (s *server) handshake(ctx context.Context) error {
 	u, err := url.Parse(s.options.Endpoints[0])
 	if err != nil || u.Scheme != "https" {
@@ -33,22 +29,5 @@ func (s *server) handshake(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
-	if err != nil {
-		return nil // it is not there
-	}
-	defer func() { _ = conn.Close() }()
-	config := s.options.TLS.Clone()
-	config.ServerName = u.Hostname()
-	secured := tls.Client(conn, config)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	_ = secured.SetReadDeadline(time.Now().Add(time.Second))
-	_, err = secured.Read(make([]byte, 1))
-	var theirs tls.AlertError
-	if errors.As(err, &theirs) {
-		return err
-	}
-	return nil
+	return handshake.Failure(ctx, u.Host, s.options.TLS)
 }

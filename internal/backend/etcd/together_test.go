@@ -81,7 +81,7 @@ func TestI10KeysOfTheDeadAreSetAside(t *testing.T) {
 	s, one, two := pair(t)
 	id := addKeys(t, one, 1)[0]
 	lease := leased(t, one, named(one, id))
-	if aside, err := two.Quarantine(t.Context(), two.Process()); err != nil || len(aside) != 0 {
+	if aside, err := two.Quarantine(t.Context(), key.OfProcess(two.Process())); err != nil || len(aside) != 0 {
 		t.Fatalf("a start beside a living process set aside %v, %v", aside, err)
 	}
 	if _, err := two.Lease(within(t, 100*time.Millisecond), named(two, id)); !errors.Is(err, key.ErrBusy) {
@@ -130,7 +130,7 @@ func TestI10AStartMeetsLateLeasesOfOthers(t *testing.T) {
 	leased(t, one, late)
 	seen := time.Now()
 	for ctx := within(t, 10*time.Second); ctx.Err() == nil; {
-		aside, err := two.Quarantine(ctx, two.Process())
+		aside, err := two.Quarantine(ctx, key.OfProcess(two.Process()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ func TestI10LookingForDeadHoldersLeavesTheLivingAlone(t *testing.T) {
 		done <- err
 	}()
 	for looks := 0; ; looks++ {
-		if aside, err := keys.Quarantine(t.Context(), db.Process()); err != nil || len(aside) > 0 {
+		if aside, err := keys.Quarantine(t.Context(), key.OfProcess(db.Process())); err != nil || len(aside) > 0 {
 			t.Errorf("look %d set aside %+v, %v", looks, aside, err)
 		}
 		select {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -102,7 +101,7 @@ func (k *Keys) Release(ctx context.Context, l key.Lease) error {
 
 // Quarantine sets aside the keys of failed holders. Holders in other processes are judged by whether their instance lives,
 // those in this one by their name, too. It may be called at any time: what is being granted meanwhile is left alone.
-func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, err error) {
+func (k *Keys) Quarantine(ctx context.Context, lives func(key.Key) bool) (aside []key.Key, err error) {
 	err = k.db.transaction(ctx, "keys.quarantine", func(tx pgx.Tx) error {
 		aside = nil
 		leases, err := k.leases(ctx, tx, "WHERE status = 'leased' ORDER BY id FOR UPDATE")
@@ -110,9 +109,8 @@ func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, 
 			return err
 		}
 		for _, l := range leases {
-			process, _, _ := strings.Cut(l.Holder, "/")
 			reason := k.judge(l)
-			if reason == "" && l.mine && process != living {
+			if reason == "" && l.mine && !lives(l.Key) {
 				reason = fmt.Sprintf("held by %s, which is no longer running", l.Holder)
 			}
 			if reason == "" {

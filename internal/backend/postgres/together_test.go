@@ -77,7 +77,7 @@ func TestI10KeysOfTheDeadAreSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	wanted := key.Request{Holder: two.Process() + "/sign", Key: "key_a", TTL: time.Hour}
-	if aside, err := heir.Quarantine(t.Context(), two.Process()); err != nil || len(aside) != 0 {
+	if aside, err := heir.Quarantine(t.Context(), key.OfProcess(two.Process())); err != nil || len(aside) != 0 {
 		t.Fatalf("a start beside a living process set aside %v, %v", aside, err)
 	}
 	if _, err := heir.Lease(within(t, 100*time.Millisecond), wanted); !errors.Is(err, key.ErrBusy) {

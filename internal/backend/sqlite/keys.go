@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -130,16 +129,15 @@ func (k *Keys) Release(ctx context.Context, l key.Lease) error {
 }
 
 // Quarantine sets aside the keys of failed holders.
-func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, err error) {
+func (k *Keys) Quarantine(ctx context.Context, lives func(key.Key) bool) (aside []key.Key, err error) {
 	err = k.db.update(ctx, "keys.quarantine", func(conn *sqlite.Conn) error {
 		leased, err := readKeys(conn, "WHERE status = 'leased' ORDER BY id", nil)
 		if err != nil {
 			return err
 		}
 		for _, l := range leased {
-			process, _, _ := strings.Cut(l.Holder, "/")
 			_, reason := k.judge(l)
-			if reason == "" && process != living {
+			if reason == "" && !lives(l) {
 				reason = fmt.Sprintf("held by %s, which is no longer running", l.Holder)
 			}
 			if reason == "" {
@@ -154,6 +152,9 @@ func (k *Keys) Quarantine(ctx context.Context, living string) (aside []key.Key, 
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, l := range aside {
+		k.queue.Freed(l.ID, line.PoolOf(l.Chain, l.Pool)) // who waits for it learns that there is nothing to wait for
 	}
 	return aside, nil
 }

@@ -22,6 +22,7 @@ package key
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -52,6 +53,17 @@ type Key struct {
 	Known    bool      // whether Nonce was ever reconciled with the chain
 	LastUsed time.Time // when the newest lease began
 	Reason   string    // why it is quarantined
+}
+
+// Process is a holder's name up to the first "/".
+func Process(holder string) string {
+	process, _, _ := strings.Cut(holder, "/")
+	return process
+}
+
+// OfProcess says of leases whether the process with the name holds them.
+func OfProcess(name string) func(Key) bool {
+	return func(k Key) bool { return Process(k.Holder) == name }
 }
 
 // Lease is the right to use a key until it expires, named by its fence.
@@ -88,9 +100,10 @@ type Registry interface {
 	// Release ends a lease; a stale one changes nothing and says lease-stale (I9). After any other error the key is free, still leased,
 	// or set aside.
 	Release(ctx context.Context, l Lease) error
-	// Quarantine sets aside every key whose lease is held by another process than the living, was granted before this one
-	// started, or has expired (I10). It gives the keys that it set aside. The process is a holder's name up to the first "/".
-	Quarantine(ctx context.Context, living string) ([]Key, error)
+	// Quarantine sets aside every key whose lease was granted before this process started, or has expired, or whose holder does
+	// not live (I10). It gives the keys that it set aside. lives judges leases that this Registry granted, may be asked several times,
+	// and must not call the Registry; OfProcess makes one of a name.
+	Quarantine(ctx context.Context, lives func(Key) bool) ([]Key, error)
 	// Reconcile takes the chain's own view of the next nonce. Not ahead of ours, it ends a quarantine; for a key whose nonce
 	// was not known it sets it, free or leased. A chain that is or ever was ahead of our decisions means foreign use:
 	// key-foreign-use, and the key is quarantined and stays so.

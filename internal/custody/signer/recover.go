@@ -41,7 +41,7 @@ func (s *Signer) Recover(ctx context.Context, process string) error {
 
 // setAside quarantines the keys of holders that have failed.
 func (s *Signer) setAside(ctx context.Context, process string) error {
-	aside, err := s.registry.Quarantine(ctx, process)
+	aside, err := s.registry.Quarantine(ctx, key.OfProcess(process))
 	if err != nil {
 		return fmt.Errorf("set aside the keys of failed holders: %w", err)
 	}

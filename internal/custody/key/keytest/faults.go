@@ -27,7 +27,7 @@ func writes() []write {
 			return r.Release(t.Context(), l)
 		}, func(k key.Key) bool { return k.Status == key.Free }},
 		{"keys.quarantine", leased, func(t testing.TB, r key.Registry, _ string, _ key.Lease) error {
-			_, err := r.Quarantine(t.Context(), "another")
+			_, err := r.Quarantine(t.Context(), key.OfProcess("another"))
 			return err
 		}, func(k key.Key) bool { return k.Status == key.Quarantined }},
 		{"keys.reconcile", nil, func(t testing.TB, r key.Registry, id string, _ key.Lease) error {
@@ -72,7 +72,7 @@ func strike(t *testing.T, h Harness, w write, side string, restart bool) {
 	if side == ".after" && !w.done(got) {
 		t.Fatalf("%s was stored and left %+v", w.point, got)
 	}
-	if _, err := r.Quarantine(t.Context(), "another"); err != nil {
+	if _, err := r.Quarantine(t.Context(), key.OfProcess("another")); err != nil {
 		t.Fatal(err)
 	}
 	reconcile(t, r, k.ID, 0)

@@ -106,7 +106,7 @@ func deadHolders(t *testing.T, h Harness) {
 	short := one(late.ID)
 	short.TTL = time.Nanosecond
 	lease(t, r, short)
-	aside, err := r.Quarantine(t.Context(), "worker-1")
+	aside, err := r.Quarantine(t.Context(), key.OfProcess("worker-1"))
 	if err != nil || len(aside) != 2 {
 		t.Fatalf("set aside %+v, %v; want the dead one's and the late one's", aside, err)
 	}
@@ -120,7 +120,7 @@ func deadHolders(t *testing.T, h Harness) {
 			t.Errorf("%s is %s; want %s", id, got.Status, status)
 		}
 	}
-	if again, err := r.Quarantine(t.Context(), "worker-1"); err != nil || len(again) != 0 {
+	if again, err := r.Quarantine(t.Context(), key.OfProcess("worker-1")); err != nil || len(again) != 0 {
 		t.Errorf("set aside %v, %v once more", again, err)
 	}
 }
@@ -134,7 +134,7 @@ func restarted(t *testing.T, h Harness) {
 	_, err := r.Lease(t.Context(), one(a.ID)) // not waited for: its holder cannot come back
 	want(t, err, key.ErrQuarantined)
 	want(t, r.Release(t.Context(), old), key.ErrStale)
-	if aside, err := r.Quarantine(t.Context(), "worker-1"); err != nil || len(aside) != 1 || aside[0].ID != b.ID {
+	if aside, err := r.Quarantine(t.Context(), key.OfProcess("worker-1")); err != nil || len(aside) != 1 || aside[0].ID != b.ID {
 		t.Fatalf("set aside %+v, %v; want %s, whatever its holder is called", aside, err, b.ID)
 	}
 }

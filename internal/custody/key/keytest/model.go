@@ -166,7 +166,7 @@ func (m *machine) release(rt *rapid.T) {
 
 func (m *machine) quarantine(rt *rapid.T) {
 	living := rapid.SampledFrom([]string{"p1", "p2"}).Draw(rt, "living")
-	aside, err := m.r.Quarantine(m.tb.Context(), living)
+	aside, err := m.r.Quarantine(m.tb.Context(), key.OfProcess(living))
 	if err != nil {
 		rt.Fatal(err)
 	}

@@ -174,7 +174,7 @@ func decideFaults(t *testing.T, h Harness) {
 		want(t, err, fault.ErrInjected)
 		if restart {
 			w.restart(t)
-			_, err := w.r.Quarantine(t.Context(), "")
+			_, err := w.r.Quarantine(t.Context(), key.OfProcess(""))
 			must(t, err)
 			must(t, w.r.Reconcile(t.Context(), w.k.ID, first))
 		} else {
