@@ -17,7 +17,7 @@ RACE := ./internal/lifecycle/... ./internal/telemetry/... ./internal/event/... .
 	./internal/action/... ./internal/custody/... ./internal/backend/... ./internal/server/...
 
 # The packages that have tests with the build tag cluster.
-CLUSTER := ./internal/backend/postgres/... ./internal/backend/etcd/... ./internal/backend/kafka/... ./cmd/aval ./internal/custody/signer
+CLUSTER := ./internal/backend/postgres/... ./internal/backend/etcd/... ./internal/custody/key/... ./internal/backend/kafka/... ./cmd/aval ./internal/custody/signer
 
 CLUSTERKILLS ?= 40
 

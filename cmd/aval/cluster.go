@@ -25,7 +25,7 @@ func openDatabase(ctx context.Context, c config.Config, faults *fault.Points) (s
 		return s, err
 	}
 	s = databaseStorage(db)
-	if err := leaseElsewhere(ctx, c.Etcd, db, &s, faults); err != nil {
+	if err := leaseElsewhere(ctx, c, db, &s, faults); err != nil {
 		return s, errors.Join(err, s.close())
 	}
 	return s, nil

@@ -5,10 +5,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,17 +45,26 @@ func TestClusterScripts(t *testing.T) {
 			e.Setenv("PREFIX", etcdtrial.Prefix(t, endpoint))
 			topics := broker.Empty(t)
 			e.Setenv("TOPICS", topics.Prefix)
+			keyManagerAt, err := freeAddress()
+			if err != nil {
+				return err
+			}
 			u, err := url.Parse(database.URL)
 			if err != nil {
 				return err
 			}
 			u.User = url.User(user.Name)
-			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "workers.yaml": "data", "kafka.yaml": "data"} {
+			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "managed.yaml": "data", "keymanager.yaml": "unused", "workers.yaml": "data", "kafka.yaml": "data"} {
 				text := "data: " + folder + "\ndatabase:\n  url: " + u.String() + "\n  password: env:DBPASSWORD\ncustody:\n  key_file: " + folder + ".kek\nchain:\n  dev:\n    port: 0\napi:\n  listen: 127.0.0.1:0\nauth:\n  dev_issuer: true\n"
-				if name == "workers.yaml" {
+				switch name {
+				case "workers.yaml":
 					text += "signing:\n  by: workers\n"
+				case "managed.yaml":
+					text += keyManagerSection("aval", keyManagerAt)
+				case "keymanager.yaml":
+					text += keyManagerSection("key-manager", keyManagerAt)
 				}
-				if name == "etcd.yaml" {
+				if slices.Contains([]string{"etcd.yaml", "managed.yaml", "keymanager.yaml"}, name) {
 					text += "etcd:\n  endpoints: " + endpoint + "\n  prefix: " + e.Getenv("PREFIX") + "\n"
 				}
 				if name == "kafka.yaml" {
@@ -65,7 +77,7 @@ func TestClusterScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "tofiles": toFiles,
+			"exits": exits, "serve": startServe, "stop": stopDev, "tofiles": toFiles,
 			"older": func(ts *testscript.TestScript, _ bool, _ []string) {
 				alter(ts, "DELETE FROM aval.goose_db_version WHERE version_id = (SELECT max(version_id) FROM aval.goose_db_version)")
 			},
@@ -95,6 +107,20 @@ func toFiles(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	alter(ts, "DELETE FROM aval.sealed")
+}
+
+// freeAddress is one on loopback where nobody listens now.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// keyManagerSection is that of a process with the certificate of this name.
+func keyManagerSection(name, at string) string {
+	return fmt.Sprintf("key_manager:\n  address: %s\n  listen: %s\n  tls: {ca: certs/ca.pem, cert: certs/%s.pem, key: certs/%s.key}\n", at, at, name, name)
 }
 
 func alter(ts *testscript.TestScript, statements string) {

@@ -22,7 +22,9 @@ func (p *platform) newKeeper() *transaction.Keeper {
 		Rules:  transaction.Rules{Window: c.Lanes.Window, Widest: c.Lanes.Widest, Grace: c.Lanes.Grace},
 		Policy: p.feePolicyOf, Every: max(5*p.heads(), time.Second), Faults: p.options.faults, Log: p.log, Seat: p.seat,
 		Observe: transaction.Observer{
-			Lane: func(s transaction.Sight) { p.metrics.Lane(s.Lane.Key, s.Open, s.Window, s.Oldest, s.Gap, s.Lane.Halted != "") },
+			Lane: func(s transaction.Sight) {
+				p.metrics.Lane(s.Lane.Key, s.Open, s.Window, s.Oldest, s.Gap, s.Lane.Halted != "")
+			},
 			Act:  p.metrics.TransactionEvent,
 			End:  p.nudge,
 			Paid: func(l transaction.Lane, fee *big.Int) { p.metrics.Paid(l.Key, fee) },

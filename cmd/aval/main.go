@@ -42,13 +42,16 @@ type cli struct {
 	Backup   backupCommand    `cmd:"" group:"operate" help:"Save everything of an installation in a sealed file, while it runs."`
 	Restore  restoreCommand   `cmd:"" group:"operate" help:"Bring an installation back from a backup, with its keys set aside."`
 	Database databaseCommands `cmd:"" group:"operate" help:"Prepare a PostgreSQL database."`
-	Job      jobCommands      `cmd:"" group:"operate" help:"Work on the whole record: verify what was signed, stock a database for trials."`
-	Bus      busCommands      `cmd:"" group:"operate" help:"Look after records that roles could not use."`
-	Cluster  clusterCommands  `cmd:"" group:"operate" help:"Prepare the topics at Kafka."`
-	Feeder   feederCommands   `cmd:"" group:"operate" help:"Mend the queue of what is due."`
-	Bench    benchCommands    `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`
-	Openapi  openapiCommand   `cmd:"" group:"about" help:"Print the OpenAPI document of the HTTP API."`
-	Version  versionCommand   `cmd:"" group:"about" help:"Print the version."`
+
+	KeyManager keyManagerCommands `cmd:"" group:"operate" help:"Make certificates for the process that leases keys."`
+
+	Job     jobCommands     `cmd:"" group:"operate" help:"Work on the whole record: verify what was signed, stock a database for trials."`
+	Bus     busCommands     `cmd:"" group:"operate" help:"Look after records that roles could not use."`
+	Cluster clusterCommands `cmd:"" group:"operate" help:"Prepare the topics at Kafka."`
+	Feeder  feederCommands  `cmd:"" group:"operate" help:"Mend the queue of what is due."`
+	Bench   benchCommands   `cmd:"" group:"operate" help:"Measure the engine, the API and the chain on this machine."`
+	Openapi openapiCommand  `cmd:"" group:"about" help:"Print the OpenAPI document of the HTTP API."`
+	Version versionCommand  `cmd:"" group:"about" help:"Print the version."`
 }
 
 const description = `Aval carries out signed instructions exactly once: it validates, authorises, signs with a custody key, sends, confirms, records and archives.

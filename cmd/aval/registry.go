@@ -9,30 +9,75 @@ import (
 	"github.com/avalhq/aval/internal/backend/etcd"
 	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/config"
+	"github.com/avalhq/aval/internal/custody/key/remote"
 	"github.com/avalhq/aval/internal/fault"
 )
 
-// leaseElsewhere has the keys leased by etcd, when the configuration names one; what is decided with them stays in the database.
-func leaseElsewhere(ctx context.Context, c config.Etcd, db *postgres.DB, s *storage, faults *fault.Points) error {
-	if len(c.Endpoints) == 0 {
-		return db.Here(ctx)
+// leaseElsewhere has the keys leased by the key-manager or by etcd, when the configuration names one; what is decided with them stays
+// in the database.
+func leaseElsewhere(ctx context.Context, c config.Config, db *postgres.DB, s *storage, faults *fault.Points) error {
+	inEtcd := len(c.Etcd.Endpoints) > 0
+	if !inEtcd {
+		if err := db.Here(ctx); err != nil || c.KeyManager.Address == "" {
+			return err
+		}
 	}
-	options, err := etcdOptions(c)
+	open := openManaged
+	if c.KeyManager.Address == "" {
+		open = openEtcd
+	}
+	registry, err := open(ctx, c, db, faults)
 	if err != nil {
 		return err
 	}
-	if options.Owner, err = db.Elsewhere(ctx); err != nil {
-		return err
+	s.keys, s.holder = registry, registry.Process()
+	if inEtcd {
+		s.decisions = postgres.NewDecisionsUnder(db, registry)
 	}
-	options.Mirror, options.Faults = postgres.NewMirror(db), faults
-	registry, err := etcd.Open(ctx, options)
-	if err != nil {
-		return err
-	}
-	s.keys, s.holder, s.decisions = registry, registry.Process(), postgres.NewDecisionsUnder(db, registry)
 	s.ready["key registry"] = registry.Ping
 	s.closing(registry.Close)
 	return nil
+}
+
+// elsewhere is a registry of keys that is not in the database.
+type elsewhere interface {
+	keys
+	Process() string
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+func openEtcd(ctx context.Context, c config.Config, db *postgres.DB, faults *fault.Points) (elsewhere, error) {
+	options, err := etcdOptions(c.Etcd)
+	if err != nil {
+		return nil, err
+	}
+	if options.Owner, err = db.Elsewhere(ctx); err != nil {
+		return nil, err
+	}
+	options.Mirror, options.Faults = postgres.NewMirror(db), faults
+	return etcd.Open(ctx, options)
+}
+
+func openManaged(ctx context.Context, c config.Config, _ *postgres.DB, faults *fault.Points) (elsewhere, error) {
+	options := remote.Options{Address: c.KeyManager.Address, Name: embeddedProcess, Faults: faults}
+	if !c.KeyManager.Plaintext {
+		secured, err := certificates("key_manager.tls", c.KeyManager.TLS)
+		if err != nil {
+			return nil, err
+		}
+		options.TLS, options.Name = secured, nameIn(secured)
+	}
+	return remote.Open(ctx, options)
+}
+
+// nameIn is how a process's own certificate calls it.
+func nameIn(c *tls.Config) string {
+	leaf := c.Certificates[0].Leaf
+	if len(leaf.DNSNames) > 0 {
+		return leaf.DNSNames[0]
+	}
+	return leaf.Subject.CommonName
 }
 
 func etcdOptions(c config.Etcd) (o etcd.Options, err error) {

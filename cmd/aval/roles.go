@@ -25,6 +25,7 @@ const (
 
 	roleRelay         role = "relay"          // takes what is committed to the bus: one process at a time
 	roleSigningWorker role = "signing-worker" // signs, where controllers do not
+	roleKeyManager    role = "key-manager"    // leases keys to the others; a process of its own, which holds none of them and asks no chain
 )
 
 // every role that the work needs, as all means it.
@@ -41,10 +42,14 @@ func parseRoles(names []string) (roles []role, err error) {
 		switch r := role(strings.TrimSpace(name)); {
 		case r == roleAll:
 			roles = append(roles, every()...)
+		case r == roleKeyManager && len(names) == 1:
+			return []role{r}, nil
+		case r == roleKeyManager:
+			return nil, misused("role-alone", "the key-manager is a process of its own; start it with --role key-manager alone, and the others beside it")
 		case slices.Contains(offered(), r):
 			roles = append(roles, r)
 		default:
-			return nil, misused("role-unknown", "there is no role %q; --role takes %s, or all but the last two as all, and several of them with commas", name, named(offered()))
+			return nil, misused("role-unknown", "there is no role %q; --role takes %s, or all but the last two as all, and several of them with commas; or key-manager alone", name, named(offered()))
 		}
 	}
 	if len(roles) == 0 {

@@ -125,7 +125,7 @@ func start(ts *testscript.TestScript, args []string, events ...string) {
 // environ is the script's environment.
 func environ(ts *testscript.TestScript) []string {
 	var all []string
-	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK", "AVAL_PASSPHRASE", "AVAL_FAULTS"} {
+	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK", "AVAL_PASSPHRASE", "AVAL_FAULTS", "DBPASSWORD"} {
 		if value := ts.Getenv(name); value != "" {
 			all = append(all, name+"="+value)
 		}

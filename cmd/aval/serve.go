@@ -14,7 +14,7 @@ import (
 
 type serveCommand struct {
 	settings `embed:""`
-	Role     []string `help:"What this process does: api, controller, watcher, relay, signing-worker, or all of it; sender, tx-verify. Several with commas; on a PostgreSQL database other processes do the rest." default:"all" placeholder:"ROLE"`
+	Role     []string `help:"What this process does: api, controller, watcher, relay, signing-worker, or all of it; sender, tx-verify; or key-manager alone. Several with commas; on a PostgreSQL database other processes do the rest." default:"all" placeholder:"ROLE"`
 	File     string   `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file; aval config prints an example." placeholder:"FILE"`
 }
 
@@ -42,6 +42,8 @@ Two more roles may be there or not, in any number of processes:
     sender      sends what signing workers have signed, as soon as they tell
     tx-verify   recovers the sender of everything that is signed and compares it with what was decided
 
+Beside them, when the file has a section key_manager, a process with the role key-manager leases the keys to all others.
+
     aval serve --config aval.yaml --role controller,watcher`
 }
 
@@ -67,6 +69,9 @@ func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
 	o, err := prepare(cfg, s)
 	if err != nil {
 		return err
+	}
+	if roles[0] == roleKeyManager {
+		return serveKeyManager(ctx, cfg, o, s)
 	}
 	o.roles = roles
 	r, err := launch(ctx, cfg, o)

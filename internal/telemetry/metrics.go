@@ -27,6 +27,7 @@ type Metrics struct {
 	lanes        lanes
 	pipeline     pipeline
 	records      records
+	keys         keys
 	points       *prometheus.HistogramVec
 	breakers     *prometheus.GaugeVec
 	trips        *prometheus.HistogramVec
@@ -61,6 +62,8 @@ func NewMetrics() *Metrics {
 	m.pipeline.register(m.registry)
 	m.records = newRecords()
 	m.records.register(m.registry)
+	m.keys = newKeys()
+	m.keys.register(m.registry)
 	m.registry.MustRegister(m.steps, m.inFlight, m.feederDue, m.feederAge, m.commitSize, m.commitTime, m.parked, m.referenceLag, m.requests, m.rpc, m.points, m.breakers, m.trips, m.up, m.lag,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -209,16 +209,17 @@ func (c *Client) Release(ctx context.Context, l key.Lease) error {
 		}
 		_, err = in.ask(ctx, &pb.Call{What: &pb.Call_Release{Release: &pb.ReleaseCall{Key: l.Key.ID, Holder: l.Holder, Fence: l.Fence}}})
 		if err == nil || errors.Is(err, key.ErrStale) {
-			c.forget(l.Key.ID, l.Fence)
+			c.forget(l.Key.ID, l.Fence, l.Holder)
 		}
 		return err
 	})
 }
 
-func (c *Client) forget(id string, fence uint64) {
+// forget drops a lease, unless somebody named it who does not hold it.
+func (c *Client) forget(id string, fence uint64, holder string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leases[id].Fence == fence {
+	if k := c.leases[id]; k.Fence == fence && k.Holder == holder {
 		delete(c.leases, id)
 	}
 }
@@ -247,7 +248,7 @@ func (c *Client) Quarantine(ctx context.Context, lives func(key.Key) bool) (asid
 		return nil, err
 	}
 	for _, k := range aside {
-		c.forget(k.ID, k.Fence)
+		c.forget(k.ID, k.Fence, k.Holder)
 	}
 	return aside, nil
 }

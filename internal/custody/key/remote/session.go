@@ -212,16 +212,17 @@ func (in *session) release(ctx context.Context, r *pb.ReleaseCall) error {
 	}
 	err := s.registry.Release(ctx, l)
 	if err == nil || problem.From(err).Code == key.ErrStale.Code {
-		s.forget(r.GetKey(), r.GetFence())
+		s.forget(l)
 	}
 	return err
 }
 
-func (s *Server) forget(id string, fence uint64) {
+// forget drops a lease, unless somebody named it who does not hold it.
+func (s *Server) forget(l key.Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[id].Fence == fence {
-		delete(s.held, id)
+	if h := s.held[l.Key.ID]; h.Fence == l.Fence && h.Holder == l.Holder {
+		delete(s.held, l.Key.ID)
 	}
 	s.settle()
 }

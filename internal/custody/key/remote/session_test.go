@@ -9,7 +9,7 @@ import (
 
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/key/remote"
-	"github.com/avalhq/aval/internal/custody/key/remote/papers"
+	"github.com/avalhq/aval/internal/custody/papers"
 	"github.com/avalhq/aval/internal/problem"
 )
 

@@ -6,12 +6,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"net"
 	"time"
+
+	"github.com/avalhq/aval/internal/problem"
 )
 
 // lasting is how long certificates are good for.
@@ -35,6 +38,19 @@ func New() (*Set, error) {
 	var err error
 	s.CA, s.Key, err = s.sign(template)
 	return s, err
+}
+
+// Load is an authority that was made before.
+func Load(ca, secret []byte) (*Set, error) {
+	pair, err := tls.X509KeyPair(ca, secret)
+	if err != nil {
+		return nil, problem.New(problem.Invalid, "certificate-unusable", "the authority's certificate and its key cannot be used: %w; make a new one", err)
+	}
+	own, is := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !is || !pair.Leaf.IsCA {
+		return nil, problem.New(problem.Invalid, "certificate-unusable", "the certificate is not of an authority that was made here; make a new one")
+	}
+	return &Set{CA: ca, Key: secret, certificate: pair.Leaf, secret: own}, nil
 }
 
 // Issue makes a certificate, for servers and workers alike, with the names: host names, addresses, names of workers.
