@@ -11,6 +11,9 @@
 // each. The copy only proposes: what it proposes is compared by etcd, and a refusal is given only after a linearizable read.
 // The same watch tells who waits that a key is free; nothing is polled.
 //
+// Writes that come together are one transaction of etcd (gather), which stands or falls as a whole; when it falls each is tried for
+// itself.
+//
 // No clock of two machines is compared: how long a lease lasts is measured by the process that granted it and, from the moment
 // that they see it, by the others.
 package etcd
@@ -54,6 +57,11 @@ func Open(ctx context.Context, options Options) (*Keys, error) {
 		return nil, err
 	}
 	k := &Keys{server: s, view: newView(), held: map[string]hold{}}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	k.stop = stop
+	for range abreast {
+		k.stopped.Go(func() { s.gather(running) })
+	}
 	if k.session, err = s.join(ctx); err == nil {
 		_, err = k.reload(ctx)
 	}
@@ -61,11 +69,11 @@ func Open(ctx context.Context, options Options) (*Keys, error) {
 		err = k.restore(ctx)
 	}
 	if err != nil {
+		stop()
+		k.stopped.Wait()
 		_ = s.client.Close()
 		return nil, err
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	k.stop = stop
 	k.stopped.Go(func() { k.session.keep(running) })
 	k.stopped.Go(func() { k.follow(running) })
 	return k, nil

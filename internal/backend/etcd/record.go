@@ -102,17 +102,16 @@ func (k *Keys) swapWith(ctx context.Context, old *row, next record, beside []cli
 		return nil, false, fmt.Errorf("encode the key %s: %w", old.id, err)
 	}
 	name := k.keys + old.id
-	answer, err := k.client.Txn(ctx).If(append(conditions, clientv3.Compare(clientv3.ModRevision(name), "=", old.revision))...).
-		Then(append(beside, clientv3.OpPut(name, text))...).Else(clientv3.OpGet(name)).Commit()
-	if err != nil {
-		return nil, false, err
+	outcome := k.commit(ctx, &write{name: name, revision: old.revision, conditions: conditions, ops: append(beside, clientv3.OpPut(name, text))})
+	if outcome.err != nil {
+		return nil, false, outcome.err
 	}
-	if answer.Succeeded {
-		now = &row{record: next, id: old.id, revision: answer.Header.Revision, seen: time.Now()}
+	if outcome.won {
+		now = &row{record: next, id: old.id, revision: outcome.revision, seen: time.Now()}
 		k.show(now)
 		return now, true, nil
 	}
-	found := answer.Responses[0].GetResponseRange().Kvs
+	found := outcome.now.Kvs
 	if len(found) == 0 {
 		return nil, false, nil
 	}

@@ -44,6 +44,7 @@ type server struct {
 	options Options
 	client  *clientv3.Client
 	where   string // the endpoints, for messages
+	writes  chan *write
 
 	keys, addresses, instances, entries string // prefixes
 	owner                               string // the name of the key that holds Options.Owner
@@ -58,7 +59,7 @@ func connect(ctx context.Context, options Options) (*server, error) {
 		options.Session = 5 * time.Second
 	}
 	p := options.Prefix
-	s := &server{options: options, where: strings.Join(options.Endpoints, ", "), keys: p + "keys/", addresses: p + "addresses/", instances: p + "instances/", entries: p + "entries/", owner: p + "owner"}
+	s := &server{options: options, writes: make(chan *write, together), where: strings.Join(options.Endpoints, ", "), keys: p + "keys/", addresses: p + "addresses/", instances: p + "instances/", entries: p + "entries/", owner: p + "owner"}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: options.Endpoints, TLS: options.TLS, Username: options.User, Password: options.Password, DialTimeout: patience, Logger: zap.NewNop(), // what goes wrong is told by the errors
 		DialKeepAliveTime: patience, DialKeepAliveTimeout: patience,
