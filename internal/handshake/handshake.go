@@ -15,7 +15,7 @@ import (
 func Failure(ctx context.Context, address string, config *tls.Config) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil //nolint:nilerr // it is not there: that is not about TLS
+		return nil // it is not there: that is not about TLS
 	}
 	defer func() { _ = conn.Close() }()
 	config = config.Clone()

@@ -95,6 +95,7 @@ func (k *Keys) restore(ctx context.Context) error {
 func (k *Keys) readmit(ctx context.Context, m key.Key) error {
 	r := record{Chain: m.Chain, Address: m.Address, Pool: m.Pool, Status: m.Status, Holder: m.Holder, Fence: m.Fence, Nonce: m.Nonce, Known: m.Known}
 	switch m.Status {
+	case key.Free:
 	case key.Leased:
 		r = r.quarantined("held by " + m.Holder + " when the registry in etcd took over")
 	case key.Quarantined:
