@@ -96,7 +96,7 @@ func TestI10NoLeaseIsGrantedToWhomOthersTakeForDead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if aside, err := postgres.NewKeys(two).Quarantine(t.Context(), two.Process()); err != nil || len(aside) > 0 {
+	if aside, err := postgres.NewKeys(two).Quarantine(t.Context(), key.OfProcess(two.Process())); err != nil || len(aside) > 0 {
 		t.Errorf("the lease was set aside: %+v, %v", aside, err)
 	}
 	if err := keys.Release(t.Context(), l); err != nil {
