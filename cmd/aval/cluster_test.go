@@ -77,7 +77,7 @@ func TestClusterScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "serve": startServe, "stop": stopDev, "tofiles": toFiles,
+			"exits": exits, "serve": startServe, "quit": quitDev, "tofiles": toFiles,
 			"older": func(ts *testscript.TestScript, _ bool, _ []string) {
 				alter(ts, "DELETE FROM aval.goose_db_version WHERE version_id = (SELECT max(version_id) FROM aval.goose_db_version)")
 			},
