@@ -259,8 +259,14 @@ func (n *Node) Call(ctx context.Context, result any, method string, args ...any)
 // Kill ends the process at once; what it had not stored is lost.
 func (n *Node) Kill() error { return n.signal(syscall.SIGKILL) }
 
-// Stop ends the process in good order.
-func (n *Node) Stop() error { return n.signal(syscall.SIGTERM) }
+// Stop ends the process in good order. One that has only just begun to listen may not heed the signal yet, and would die of it
+// without storing anything.
+func (n *Node) Stop() error {
+	for deadline := time.Now().Add(5 * time.Second); !heeds(n.process.Process.Pid, syscall.SIGTERM) && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return n.signal(syscall.SIGTERM)
+}
 
 // Pause stops the process without ending it: whoever is connected waits until Resume.
 func (n *Node) Pause() error { return n.process.Process.Signal(syscall.SIGSTOP) }
