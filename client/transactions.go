@@ -9,9 +9,9 @@ import (
 // Transaction is a nonce of a lane, which is a key on a chain, with all that was decided and signed for it. Amounts are
 // decimal digits of the smallest unit.
 type Transaction struct {
-	ID       string               `json:"id"` // key ":" nonce
-	Message  string               `json:"message"`
-	State    string               `json:"state"` // of the message's workflow: the one that signed
+	ID       string               `json:"id"`                // key ":" nonce
+	Message  string               `json:"message,omitempty"` // absent where a nonce was filled that no message wanted
+	State    string               `json:"state"`             // of the message's workflow: the one that signed
 	Chain    string               `json:"chain"`
 	From     string               `json:"from"`
 	To       string               `json:"to"`

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/transaction"
 )
@@ -35,9 +37,11 @@ func (p *platform) newKeeper() *transaction.Keeper {
 
 // nudge has it noticed at once that the transactions of steps have ended.
 func (p *platform) nudge(steps []signer.Step) {
-	ids := make([]message.ID, len(steps))
-	for i, s := range steps {
-		ids[i] = s.Message
+	ids := make([]message.ID, 0, len(steps))
+	for _, s := range steps {
+		if !transaction.Filled(s) {
+			ids = append(ids, s.Message)
+		}
 	}
 	p.control.Nudge("confirm", ids...)
 }
@@ -49,11 +53,14 @@ func (p *platform) desk() *transaction.Desk {
 
 // feePolicyOf is what the transaction of a step may cost: the policy of its message's type.
 func (p *platform) feePolicyOf(ctx context.Context, step signer.Step) (chain.FeePolicy, error) {
-	if step.Message == "" { // a nonce that was filled
+	if transaction.Filled(step) {
 		return p.fees.Default, nil
 	}
 	rec, _, err := p.storage.record.Get(ctx, step.Message)
-	if err != nil {
+	switch {
+	case errors.Is(err, guarantee.ErrUnknown): // a transaction of aval job seed-transactions
+		return p.fees.Default, nil
+	case err != nil:
 		return chain.FeePolicy{}, err
 	}
 	return p.fees.For(rec.Type), nil

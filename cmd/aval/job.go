@@ -15,6 +15,7 @@ import (
 	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/custody/verify"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/transaction"
 )
 
 type jobCommands struct {
@@ -156,6 +157,9 @@ func remedy(v verify.Verdict) string {
 	}
 	switch v.Word {
 	case verify.Unsigned:
+		if transaction.Filled(v.Step) {
+			return fmt.Sprintf("aval tx why %s; it fills a nonce, and its lane signs it", transaction.ID{Key: v.Key, Nonce: v.Place.Nonce})
+		}
 		return fmt.Sprintf("aval message why %s; it is signed with this nonce when the message resumes, or by its lane", v.Step.Message)
 	case verify.Orphan, verify.Double:
 		return fmt.Sprintf("somebody else signs with %s: stop all processes that hold its key store, look for the hash on the chain, and move what the address holds", name)

@@ -27,7 +27,7 @@ func (s *Server) transactionRoutes() {
 // Transaction is a nonce of a lane, with all that was decided and signed for it.
 type Transaction struct {
 	ID       string             `json:"id" doc:"Its key and nonce."`
-	Message  message.ID         `json:"message"`
+	Message  message.ID         `json:"message,omitempty" doc:"Absent where a nonce was filled that no message wanted."`
 	State    string             `json:"state" doc:"Of the message's workflow: the one that signed."`
 	Chain    string             `json:"chain"`
 	From     string             `json:"from"`

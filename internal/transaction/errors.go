@@ -38,6 +38,9 @@ func FillStep(keyID string, nonce uint64) signer.Step {
 	return signer.Step{State: "fill " + ID{keyID, nonce}.String()}
 }
 
+// Filled says whether the step stands for a nonce that nobody decided: there is no message to ask.
+func Filled(step signer.Step) bool { return step.Message == "" }
+
 // AdmitFill is for backends: whether an attempt may fill a nonce below the lane's next one that has no decision.
 func AdmitFill(keyID, address string, nonce, next uint64, a Attempt) error {
 	switch {

@@ -32,6 +32,8 @@ func (r *Report) explain(v View, o Open, options Options) {
 	case t.Fate.Status == Lost:
 		r.Sentence = fmt.Sprintf("The chain has spent nonce %d on a transaction that Aval did not decide.", t.Nonce)
 		r.Remedy = "Somebody else signs with this key, or Aval was restored from an old backup: see the key with aval key show " + r.Lane.Key + "."
+	case len(t.Newest().Signed.Raw) == 0 && Filled(t.Step):
+		r.Sentence = "It fills a nonce that somebody else had spent, until a reorganisation freed it; the keeper signs it at one of the next heads."
 	case len(t.Newest().Signed.Raw) == 0:
 		r.Sentence = "It was decided and is not signed yet; the keeper signs what its workflow does not."
 	case v.Now.Head > 0 && t.Nonce >= v.Nonce+options.Rules.Window:
@@ -47,6 +49,8 @@ func (r *Report) explain(v View, o Open, options Options) {
 func (r *Report) ended(t Transaction, v View, options Options) {
 	done := "did what it was signed for"
 	switch a, _ := t.Ended(); {
+	case Filled(t.Step):
+		done = "fills a nonce that somebody else had spent, until a reorganisation freed it; no message belongs to it"
 	case a.Kind == NoOp:
 		done = "was cancelled: the no-op was mined"
 	case !t.Fate.Success:

@@ -57,7 +57,7 @@ func (s *Signer) reportUnsigned(ctx context.Context, keyID string) error {
 		return fmt.Errorf("list what the key %s was to sign: %w", keyID, err)
 	}
 	for _, d := range left {
-		s.options.Log.InfoContext(ctx, "decided and not signed; signed when the message resumes", "key", keyID, "nonce", d.Nonce, "message_id", d.Step.Message, "state", d.Step.State)
+		s.options.Log.InfoContext(ctx, "decided and not signed; signed when the message resumes, or by its lane", "key", keyID, "nonce", d.Nonce, "message_id", d.Step.Message, "state", d.Step.State)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/custody/key"
+	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/transaction"
 )
 
@@ -168,9 +169,17 @@ func (v Verdict) contradicted(t transaction.Transaction) string {
 	case now != v.Hash:
 		return "the bytes stored for it now are " + now
 	case t.Step != v.Step:
-		return fmt.Sprintf("was then for %s at %s, and is now for %s at %s", v.Step.Message, v.Step.State, t.Step.Message, t.Step.State)
+		return fmt.Sprintf("was then for %s, and is now for %s", named(v.Step), named(t.Step))
 	}
 	return ""
+}
+
+// named is a step in a sentence; what fills a nonce has a state that says so, and no message.
+func named(s signer.Step) string {
+	if transaction.Filled(s) {
+		return s.State
+	}
+	return string(s.Message) + " at " + s.State
 }
 
 // compareFindings tells again what was found before.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/avalhq/aval/internal/transaction"
 )
 
 const (
@@ -70,7 +72,7 @@ func (v *Verifier) sweep(ctx context.Context, some []Stored, late bool) error {
 		return err
 	}
 	for _, one := range fresh {
-		if one.Attempt == 0 && one.Word == Good {
+		if one.Attempt == 0 && one.Word == Good && !transaction.Filled(one.Step) { // a lane's keeper signs what fills a nonce
 			v.tell(ctx, one.found(Unseen, "it was stored and did not come by the topic of signed transactions within %s", v.options.Patience))
 		}
 	}
