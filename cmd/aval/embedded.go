@@ -103,7 +103,7 @@ func openPlatform(ctx context.Context, cfg config.Config, o options) (p *platfor
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		p.openFolder, p.openListener, p.openChain, p.openStorage, p.openCustody, p.openBus, p.openEngine, p.openReference, p.openServer,
+		p.openFolder, p.openListener, p.openStorage, p.openChain, p.openCustody, p.openBus, p.openEngine, p.openReference, p.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			return p, err

@@ -30,11 +30,13 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"aval": main}
 //	crash                kill it
 //	json PATH VALUE      the last output is JSON, and has this value at PATH (a.b.0.c)
 //	jsonenv NAME PATH    set a variable to the value at PATH
+//	newer FILE           let a SQLite file be one of level 99, as a newer program would leave it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../test/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "dev": startDev, "serve": startServe, "quit": quitDev, "crash": crashDev, "json": jsonIs, "jsonenv": jsonEnv,
+			"newer": newerFile,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -120,6 +122,17 @@ func start(ts *testscript.TestScript, args []string, events ...string) {
 		_ = p.command.Process.Kill()
 		<-p.ended
 	})
+}
+
+// newerFile writes the level where the file's header has it: https://www.sqlite.org/fileformat2.html, user version.
+func newerFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: newer FILE")
+	}
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = f.WriteAt([]byte{0, 0, 0, 99}, 60)
+	ts.Check(errors.Join(err, f.Close()))
 }
 
 // environ is the script's environment.

@@ -47,6 +47,9 @@ func Init(ctx context.Context, url string, user User) (level int64, err error) {
 	if _, err := conn.Exec(ctx, lockInit); err != nil {
 		return 0, describe(where, err)
 	}
+	if err := notNewer(ctx, conn, where); err != nil {
+		return 0, describe(where, err)
+	}
 	if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+Schema); err != nil {
 		return 0, describe(where, err)
 	}
@@ -54,6 +57,20 @@ func Init(ctx context.Context, url string, user User) (level int64, err error) {
 		return 0, describe(where, err)
 	}
 	return level, describe(where, grant(ctx, conn, user))
+}
+
+// notNewer refuses a database that a newer program has prepared: the rights that this one would give are not those that it needs.
+func notNewer(ctx context.Context, conn *pgx.Conn, where string) error {
+	var is *int64
+	err := conn.QueryRow(ctx, "SELECT max(version_id) FROM "+Schema+".goose_db_version WHERE is_applied").Scan(&is)
+	if stateIs(err, noTable) || err == nil && is == nil {
+		return nil
+	}
+	known, failed := Level()
+	if err = errors.Join(err, failed); err == nil && *is > known {
+		err = problem.New(problem.Invalid, "database-too-new", "the database %s is at level %d and this program knows level %d; run aval database init with the newest program that serves it", where, *is, known)
+	}
+	return err
 }
 
 // makeDatabase makes the database that the URL names when it is not there.

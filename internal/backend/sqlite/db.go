@@ -134,21 +134,33 @@ func level(conn *sqlite.Conn, path string, want int) error {
 	return err
 }
 
+// notNewer refuses a file that a newer program has written, before anything of it is changed.
+func notNewer(conn *sqlite.Conn, path string, known int) error {
+	is, err := sqlitex.ResultInt(conn.Prep("PRAGMA user_version"))
+	if err == nil && is > known {
+		err = problem.New(problem.Invalid, "storage-too-new", "%s is at level %d and this program knows level %d; start the newer program, or restore a backup that this one can read", path, is, known)
+	}
+	return err
+}
+
 // prepare opens the writing connection and brings the schema up to date.
 func prepare(ctx context.Context, path string, options Options) (*sqlite.Conn, error) {
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate|sqlite.OpenWAL)
 	if err != nil {
 		return nil, err
 	}
+	schema, err := migrations(options.schema)
+	if err == nil {
+		err = notNewer(conn, path, len(schema.Migrations))
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	sync := "FULL"
 	if options.relaxed {
 		sync = "NORMAL"
 	}
 	if err := pragmas(conn, "synchronous = "+sync, "cache_size = -32000", "wal_autocheckpoint = 4000", "foreign_keys = on"); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	schema, err := migrations(options.schema)
-	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	if err := sqlitemigration.Migrate(ctx, conn, schema); err != nil {
