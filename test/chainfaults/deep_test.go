@@ -9,11 +9,10 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"github.com/avalhq/aval/internal/chain"
-	"github.com/avalhq/aval/internal/chain/evm"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/transaction"
+	"github.com/avalhq/aval/test/e2e/stage"
 )
 
 // settled waits until nothing of the steps is looked at any more.
@@ -34,7 +33,7 @@ func (r *room) settled(t *testing.T, steps []signer.Step) {
 // bytes are sent again, so that the lane goes on and the chain has each transfer once (I5, I12, I13).
 func TestI14DeeperThanFinal(t *testing.T) {
 	t.Parallel()
-	r := newRoom(t, still(t), chain.FeePolicy{Patience: 50}, evm.Config{})
+	r := newRoom(t, still(t), setup{policy: patient})
 	r.mine(t, 2)
 	before := r.head(t)
 	old := r.send(t, 4, nil)
@@ -64,7 +63,7 @@ func TestI12NoncesThatAStrangerLetGo(t *testing.T) {
 	for name, final := range map[string]bool{"soon": false, "when it was final": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRoom(t, still(t), chain.FeePolicy{Patience: 50}, evm.Config{})
+			r := newRoom(t, still(t), setup{policy: patient})
 			r.confirmed(t, r.send(t, 2, nil), r.growing(t))
 			r.mine(t, 1)
 			before := r.head(t)
@@ -84,7 +83,7 @@ func TestI12NoncesThatAStrangerLetGo(t *testing.T) {
 			if paid := *entries[2].tx.To() == common.HexToAddress(sink); paid == final || paid != (r.find(t, lost)[0].Status() == transaction.Confirmed) {
 				t.Errorf("what was lost was done: %t; it is %s", paid, r.find(t, lost)[0].Status())
 			}
-			if !idle(entries[3].tx, common.HexToAddress(r.k.Address)) {
+			if !stage.Idle(entries[3].tx, common.HexToAddress(r.k.Address)) {
 				t.Errorf("the nonce that nobody decided is spent on %s", entries[3].tx.Hash())
 			}
 		})

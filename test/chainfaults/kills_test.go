@@ -22,7 +22,7 @@ var deadly = []string{
 func TestKilledWhileSubmitting(t *testing.T) {
 	t.Parallel()
 	chance := stage.NewChance(t, *seed)
-	s := newSite(t, start(t, nodes.Geth, nodes.Options{}), 4)
+	s := newSite(t, start(t, nodes.Geth, nodes.Options{}), place{wallets: 4})
 	began := time.Now()
 	atPoints := 0
 	for life := range *kills {
@@ -77,7 +77,7 @@ func (s *site) live(chance *stage.Chance, life int) (atPoint bool) {
 // TestFiftyAtOnce submits fifty transfers of one wallet at the same moment: fifty successes, with consecutive nonces.
 func TestFiftyAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, start(t, nodes.Geth, nodes.Options{}), 1)
+	s := newSite(t, start(t, nodes.Geth, nodes.Options{}), place{wallets: 1})
 	s.start("")
 	s.order(50)
 	if accepted := s.submit(t.Context(), 50); accepted != 50 {

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/avalhq/aval/internal/chain"
-	"github.com/avalhq/aval/internal/chain/evm"
 	"github.com/avalhq/aval/internal/chain/evm/nodes"
 	"github.com/avalhq/aval/internal/transaction"
 )
@@ -16,13 +15,16 @@ import (
 // standard is the fee policy that aval serve has when nothing is configured.
 var standard = chain.FeePolicy{Percentile: 50, Patience: 5}
 
+// patient is one by which nothing is raised only because it waits.
+var patient = chain.FeePolicy{Patience: 50}
+
 // TestI12ALaneGoesOn: in the middle of a lane is one with too little gas, which no node takes, and later one that offers less
 // than any block asks. Blocks come each second; none of those behind waits for more than three of them.
 func TestI12ALaneGoesOn(t *testing.T) {
 	for name, how := range map[string]starter{"geth": nodes.Geth, "anvil": nodes.Anvil} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRoom(t, start(t, how, nodes.Options{}), standard, evm.Config{})
+			r := newRoom(t, start(t, how, nodes.Options{}), setup{policy: standard})
 			r.confirmed(t, r.send(t, 2, nil), nil) // blocks that are not empty
 			r.goesOn(t, "too little gas", transaction.NoOp, func(tx *chain.Unsigned) { tx.Gas = 20_000 })
 			r.goesOn(t, "too low a price", transaction.Raise, func(tx *chain.Unsigned) { tx.Fee, tx.Tip = big.NewInt(1), big.NewInt(1) })

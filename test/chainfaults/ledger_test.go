@@ -3,7 +3,6 @@
 package chainfaults
 
 import (
-	"bytes"
 	"fmt"
 	"math/big"
 	"testing"
@@ -79,38 +78,20 @@ func (e *entry) read(t *testing.T, node *nodes.Node) {
 // same to, value and data, or one of the two is a no-op (I6). It counts these. What was mined was sent, or the test has missed it.
 func (l ledger) checkWire(t *testing.T, wire *stage.Wire) (others int) {
 	t.Helper()
-	sent := wire.Broadcasts()
+	sent, mined := wire.Broadcasts(), stage.Ledger{}
 	for from, entries := range l {
 		for _, e := range entries {
+			mined[from] = append(mined[from], e.tx)
 			if sent[e.tx.Hash().Hex()] == nil {
 				t.Errorf("%s, nonce %d of %s, is in block %d and was never sent", e.tx.Hash(), e.tx.Nonce(), from, e.block)
 			}
-			delete(sent, e.tx.Hash().Hex())
 		}
 	}
-	for hash, tx := range sent {
-		others++
-		from, err := types.Sender(types.LatestSignerForChainID(tx.ChainId()), tx)
-		check(t, err)
-		entries := l[from]
-		if tx.Nonce() >= uint64(len(entries)) {
-			t.Errorf("%s, nonce %d of %s, was sent, and no block has a transaction with that nonce (I12, I15)", hash, tx.Nonce(), from)
-			continue
-		}
-		if twin := entries[tx.Nonce()].tx; !sameIntent(twin, tx) && !idle(twin, from) && !idle(tx, from) {
-			t.Errorf("%s, nonce %d of %s, was sent besides %s, which was mined and does something else (I6)", hash, tx.Nonce(), from, twin.Hash())
-		}
+	others, wrong := mined.Besides(sent)
+	for _, err := range wrong {
+		t.Error(err)
 	}
 	return others
-}
-
-func sameIntent(a, b *types.Transaction) bool {
-	return *a.To() == *b.To() && a.Value().Cmp(b.Value()) == 0 && bytes.Equal(a.Data(), b.Data())
-}
-
-// idle says whether a transaction does nothing.
-func idle(tx *types.Transaction, from common.Address) bool {
-	return *tx.To() == from && tx.Value().Sign() == 0 && len(tx.Data()) == 0
 }
 
 // check holds all that the room has decided against the chain: each under its nonce, with the status, block and outcome that are
@@ -136,7 +117,7 @@ func (r *room) check(t *testing.T) []transaction.Transaction {
 			t.Errorf("transaction %d is recorded as %+v of %s, and the chain shows %s in block %d (%s), success %v (I14)", i, f, a.Signed.Hash, e.tx.Hash(), e.block, e.hash, e.success)
 		}
 		paid := *e.tx.To() == common.HexToAddress(sink) && e.tx.Value().Cmp(big.NewInt(r.values[i])) == 0
-		if paid == (a.Kind == transaction.NoOp) || !paid && !idle(e.tx, address) {
+		if paid == (a.Kind == transaction.NoOp) || !paid && !stage.Idle(e.tx, address) {
 			t.Errorf("transaction %d, a %s, pays %s to %s; %d was decided (I6)", i, a.Kind, e.tx.Value(), e.tx.To(), r.values[i])
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
 	"github.com/avalhq/aval/internal/chain"
-	"github.com/avalhq/aval/internal/chain/evm"
 	"github.com/avalhq/aval/internal/chain/evm/nodes"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/transaction"
@@ -63,7 +62,7 @@ func (r *room) recorded(t *testing.T, steps []signer.Step) {
 // more, by the same bytes.
 func TestI14AReorganisationIsToldOnce(t *testing.T) {
 	t.Parallel()
-	r := newRoom(t, still(t), chain.FeePolicy{Patience: 50}, evm.Config{})
+	r := newRoom(t, still(t), setup{policy: patient})
 	chance := stage.NewChance(t, *seed)
 	want := map[signer.Step][]string{} // of each step: how it was taken back
 	taken := 0
@@ -160,7 +159,7 @@ func takenBack(t *testing.T, events []transaction.Event) (told []string) {
 // sent again, and no others.
 func TestI13WhatThePoolLostIsSentAgain(t *testing.T) {
 	t.Parallel()
-	r := newRoom(t, still(t), chain.FeePolicy{Patience: 50}, evm.Config{})
+	r := newRoom(t, still(t), setup{policy: patient})
 	for range *drops {
 		steps := r.send(t, 5, nil)
 		r.pooled(t, steps)
@@ -200,7 +199,7 @@ func TestI6WhenTheBaseFeeLeaps(t *testing.T) {
 			check(t, node.NextBaseFee(t.Context(), before))
 			check(t, node.Mine(t.Context(), 1))
 			ceiling := new(big.Int).Mul(before, big.NewInt(c.ceiling))
-			r := newRoom(t, node, chain.FeePolicy{Patience: 5, Ceiling: ceiling}, evm.Config{})
+			r := newRoom(t, node, setup{policy: chain.FeePolicy{Patience: 5, Ceiling: ceiling}})
 			steps := r.send(t, n, nil)
 			r.pooled(t, steps)
 			leap := new(big.Int).Mul(before, big.NewInt(10))

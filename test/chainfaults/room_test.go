@@ -44,14 +44,22 @@ const confirmations = 2
 // finalDepth is how deep it has to be to be settled.
 const finalDepth = 16
 
-// newRoom begins to keep a lane over the node. The policy is that of all transactions; via gives ways to the wire, when there is
-// something between it and Aval.
-func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.Config, via ...func(wire string) []string) *room {
+// setup is what a room differs in.
+type setup struct {
+	policy   chain.FeePolicy // of all transactions
+	config   evm.Config
+	via      func(wire string) []string // ways to the wire, when there is something between it and Aval
+	finality chain.Tag                  // by what a transaction counts as confirmed; "": by depth
+}
+
+// newRoom begins to keep a lane over the node.
+func newRoom(t *testing.T, node *nodes.Node, s setup) *room {
 	t.Helper()
 	r := &room{node: node, wire: stage.NewWire(t, node.URL())}
+	config := s.config
 	config.URLs = []string{r.wire.URL}
-	for _, way := range via {
-		config.URLs = way(r.wire.URL)
+	if s.via != nil {
+		config.URLs = s.via(r.wire.URL)
 	}
 	config.Poll, config.FeeAge = 20*time.Millisecond, time.Nanosecond
 	var err error
@@ -71,8 +79,8 @@ func newRoom(t *testing.T, node *nodes.Node, policy chain.FeePolicy, config evm.
 	check(t, node.Fund(t.Context(), r.k.Address, big.NewInt(9e18)))
 	ports := transaction.Ports{Store: r.store, Network: r.network, Follower: r.network, Market: r.network, Signer: r.signer, Keys: r.keys}
 	r.keeper = transaction.New(ports, transaction.Options{
-		Confirmations: confirmations, FinalDepth: finalDepth, Every: 100 * time.Millisecond,
-		Policy: func(context.Context, signer.Step) (chain.FeePolicy, error) { return policy, nil },
+		Confirmations: confirmations, FinalDepth: finalDepth, Finality: s.finality, Every: 100 * time.Millisecond,
+		Policy: func(context.Context, signer.Step) (chain.FeePolicy, error) { return s.policy, nil },
 	})
 	r.run(t)
 	return r

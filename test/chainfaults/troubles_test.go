@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/chain/evm"
 	"github.com/avalhq/aval/internal/chain/evm/nodes"
 	"github.com/avalhq/aval/internal/transaction"
@@ -24,7 +23,7 @@ func TestASickNodeHoldsNothingUpForLong(t *testing.T) {
 	node := start(t, nodes.Geth, nodes.Options{Arguments: archive})
 	sick := nodes.NewProxy(node.URL())
 	t.Cleanup(sick.Close)
-	r := newRoom(t, node, standard, evm.Config{Timeout: 500 * time.Millisecond})
+	r := newRoom(t, node, setup{policy: standard, config: evm.Config{Timeout: 500 * time.Millisecond}})
 	r.wire.Lead(sick.URL)
 	for _, c := range []struct {
 		what   string
@@ -74,14 +73,7 @@ func TestI14AHeadThatIsALieConfirmsNothing(t *testing.T) {
 			t.Parallel()
 			node := still(t)
 			proxies := make([]*nodes.Proxy, 3)
-			r := newRoom(t, node, chain.FeePolicy{Patience: 50}, evm.Config{Quorum: 2}, func(wire string) (urls []string) {
-				for i := range proxies {
-					proxies[i] = nodes.NewProxy(wire)
-					t.Cleanup(proxies[i].Close)
-					urls = append(urls, proxies[i].URL)
-				}
-				return urls
-			})
+			r := newRoom(t, node, setup{policy: patient, config: evm.Config{Quorum: 2}, via: several(t, proxies)})
 			r.mine(t, 20)
 			proxies[0].Do(faults)
 			eventually(t, "the lie to be found out", func() bool { return !r.network.Health()[0].Up }, func() string { return "it counts as well" })
@@ -93,5 +85,17 @@ func TestI14AHeadThatIsALieConfirmsNothing(t *testing.T) {
 			r.recorded(t, steps) // as confirmed, whatever the one says
 			r.check(t)
 		})
+	}
+}
+
+// several puts a proxy of each way between Aval and the wire.
+func several(t *testing.T, ways []*nodes.Proxy) func(wire string) []string {
+	return func(wire string) (urls []string) {
+		for i := range ways {
+			ways[i] = nodes.NewProxy(wire)
+			t.Cleanup(ways[i].Close)
+			urls = append(urls, ways[i].URL)
+		}
+		return urls
 	}
 }

@@ -5,8 +5,8 @@ package cluster
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/big"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,26 +64,19 @@ func gather(t *testing.T, at place) *crowd {
 			t.Error(err)
 		}
 	})
-	u, err := url.Parse(database.Fresh(t).URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, _ := u.User.Password()
+	u, section := database.Fresh(t).Section(t)
 	folder := t.TempDir()
-	password := filepath.Join(folder, "password")
-	if err := os.WriteFile(password, []byte(secret), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.User(u.User.Username())
 	c := &crowd{t: t, chain: stage.NewChain(t, t.TempDir()), pause: 60 * time.Millisecond}
 	for i := range at.processes {
 		own := *u
 		if at.way != nil {
 			own.Host = at.way(i, u.Host)
 		}
+		section := maps.Clone(section)
+		section["url"], section["connections"] = own.String(), 8
 		fields := map[string]any{
 			"data": filepath.Join(folder, fmt.Sprint("data-", i)), "custody": map[string]any{"key_file": filepath.Join(folder, "aval.kek")},
-			"database": map[string]any{"url": own.String(), "password": "file:" + password, "connections": 8},
+			"database": section,
 			"chain":    map[string]any{"url": c.chain.Wire.URL, "id": c.chain.ChainID(), "poll": "100ms"},
 		}
 		for name, value := range at.also {

@@ -44,7 +44,7 @@ func (l Ledger) Paid() map[common.Address][]*types.Transaction {
 	paid := map[common.Address][]*types.Transaction{}
 	for from, sent := range l {
 		for _, tx := range sent {
-			if !idle(tx, from) {
+			if !Idle(tx, from) {
 				paid[*tx.To()] = append(paid[*tx.To()], tx)
 			}
 		}
@@ -62,7 +62,7 @@ func (l Ledger) Besides(broadcast map[string]*types.Transaction) (raised int, wr
 		case err != nil || tx.Nonce() >= uint64(len(mined)):
 			wrong = append(wrong, fmt.Errorf("%s, nonce %d of %s, was broadcast, and no block has its nonce: signed besides what was decided (I13, I15), %w", hash, tx.Nonce(), from, err))
 		case mined[tx.Nonce()].Hash() == tx.Hash():
-		case sameIntent(mined[tx.Nonce()], tx) || idle(mined[tx.Nonce()], from) || idle(tx, from):
+		case sameIntent(mined[tx.Nonce()], tx) || Idle(mined[tx.Nonce()], from) || Idle(tx, from):
 			raised++
 		default:
 			wrong = append(wrong, fmt.Errorf("%s, nonce %d of %s, was broadcast besides %s, which was mined and does something else (I6)", hash, tx.Nonce(), from, mined[tx.Nonce()].Hash()))
@@ -75,7 +75,7 @@ func sameIntent(a, b *types.Transaction) bool {
 	return *a.To() == *b.To() && a.Value().Cmp(b.Value()) == 0 && bytes.Equal(a.Data(), b.Data())
 }
 
-// idle says whether a transaction does nothing.
-func idle(tx *types.Transaction, from common.Address) bool {
+// Idle says whether a transaction does nothing.
+func Idle(tx *types.Transaction, from common.Address) bool {
 	return *tx.To() == from && tx.Value().Sign() == 0 && len(tx.Data()) == 0
 }

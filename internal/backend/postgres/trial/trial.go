@@ -30,6 +30,22 @@ type Database struct {
 	URL   string // URL of the application's user
 }
 
+// Section is what a configuration says of the database: the URL without the password, and a file of the test's own that holds it.
+func (d Database) Section(t testing.TB) (address *url.URL, section map[string]any) {
+	t.Helper()
+	address, err := url.Parse(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := address.User.Password()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address.User = url.User(address.User.Username())
+	return address, map[string]any{"url": address.String(), "password": "file:" + file}
+}
+
 // Server makes databases from one template.
 type Server struct {
 	Given    string // an administrator's URL; otherwise the one that make services-up has left in .services
