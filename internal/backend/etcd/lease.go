@@ -111,28 +111,41 @@ func (k *Keys) grant(ctx context.Context, r key.Request, free *row) (granted key
 	return key.Lease{}, false, nil
 }
 
-// meet looks at the wanted keys when none can be taken, and sets aside those whose lease is overdue.
+// meet looks at the wanted keys when none can be taken, and sets aside those whose lease is overdue. With every key in use this comes
+// with every lease: it costs nothing but a look at each.
 func (k *Keys) meet(ctx context.Context, r key.Request) (ahead outlook, err error) {
-	for _, found := range k.view.wanted(r) {
-		var aside *row
-		err := k.call(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
-			aside, err = k.setAside(ctx, found, k.judge)
-			return err
-		})
-		if err == nil && aside != nil {
-			found = aside
-			err = k.note(ctx, found.id)
+	ahead.rows = k.view.wanted(r)
+	for i, found := range ahead.rows {
+		if found.Status != key.Leased {
+			ahead.waiting = ahead.waiting || found.Status != key.Quarantined
+			continue
 		}
-		if err != nil {
-			return ahead, err
+		v := k.judge(found)
+		if v.overdue != "" {
+			if found, err = k.overdue(ctx, found); err != nil {
+				return ahead, err
+			}
+			ahead.rows[i], v = found, k.judge(found)
 		}
-		ahead.add(found, k.judge(found).expires)
+		ahead.add(found, v.expires)
 	}
 	return ahead, nil
 }
 
+// overdue sets a key aside if its lease has failed, and gives what is known of it then.
+func (k *Keys) overdue(ctx context.Context, found *row) (*row, error) {
+	var aside *row
+	err := k.call(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
+		aside, err = k.setAside(ctx, found, k.judge)
+		return err
+	})
+	if err != nil || aside == nil {
+		return found, err
+	}
+	return aside, k.note(ctx, aside.id)
+}
+
 func (o *outlook) add(r *row, expires time.Time) {
-	o.rows = append(o.rows, r)
 	o.waiting = o.waiting || r.Status != key.Quarantined
 	if left := max(time.Until(expires), 1); r.Status == key.Leased && (o.next == 0 || left < o.next) {
 		o.next = left

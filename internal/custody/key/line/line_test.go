@@ -1,6 +1,12 @@
 package line
 
-import "testing"
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
 
 func claims(q *Queue, wants ...string) map[string]*Claim {
 	made := map[string]*Claim{}
@@ -93,4 +99,67 @@ func TestQueueGoesOnWhileOneIsServed(t *testing.T) {
 	if q.Serve(c["p1"], false); !q.First(c["p1"]) || q.First(c["p2"]) {
 		t.Error("p1 was not served after all, and is not the first again")
 	}
+}
+
+// inTheWay is the rule, as the comment of Queue words it: whether an earlier claim holds up a later one.
+func inTheWay(earlier, later *Claim, served map[*Claim]bool) bool {
+	if served[earlier] {
+		return false
+	}
+	if earlier.Key != "" {
+		return earlier.Key == later.Key
+	}
+	return earlier.Pool == later.Pool
+}
+
+// TestQueueKeepsTheRule: whatever came and went before, it is the turn of those, and of those alone, who have nobody in their way; and
+// whoever gets the turn because somebody else has moved is woken (I11).
+func TestQueueKeepsTheRule(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var q Queue
+		var all []*Claim
+		served := map[*Claim]bool{}
+		turns := func() map[*Claim]bool {
+			has := map[*Claim]bool{}
+			for i, c := range all {
+				has[c] = !served[c] && !slices.ContainsFunc(all[:i], func(e *Claim) bool { return inTheWay(e, c, served) })
+			}
+			return has
+		}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			before := turns()
+			for _, c := range all {
+				woken(c)
+			}
+			var moved *Claim
+			if len(all) > 0 {
+				moved = rapid.SampledFrom(all).Draw(t, "claim")
+			}
+			what := rapid.SampledFrom([]string{"join", "join", "leave", "serve", "not served"}).Draw(t, "what")
+			switch {
+			case what == "join" || moved == nil:
+				pool := rapid.SampledFrom([]string{"p", "q"}).Draw(t, "pool")
+				moved = NewClaim("", pool)
+				if n := rapid.IntRange(0, 3).Draw(t, "key"); n > 0 {
+					moved.Key = fmt.Sprint(pool, n)
+				}
+				all = append(all, moved)
+				q.Join(moved)
+			case what == "leave":
+				all = slices.DeleteFunc(all, func(c *Claim) bool { return c == moved })
+				q.Leave(moved)
+			default:
+				served[moved] = what == "serve"
+				q.Serve(moved, served[moved])
+			}
+			for c, turn := range turns() {
+				if !served[c] && q.First(c) != turn {
+					t.Fatalf("after %s: the turn of %q of %s is %v, want %v", what, c.Key, c.Pool, !turn, turn)
+				}
+				if turn && !before[c] && c != moved && !woken(c) {
+					t.Fatalf("after %s: nobody told %q of %s of its turn", what, c.Key, c.Pool)
+				}
+			}
+		}
+	})
 }
