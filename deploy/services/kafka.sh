@@ -6,7 +6,8 @@
 #
 # up fetches the artifacts once, into ./bin of the checkout, starts the server, waits until it answers, and prints its address,
 # which is also in $SERVICES/kafka/url. It needs Java 17 or newer, and Maven to fetch; as root it installs both from Debian's
-# packages when they are missing. kill and start are for fault tests: SIGKILL, and again on the same data and port.
+# packages when they are missing. kill and start are for fault tests: SIGKILL, and again on the same data and port; KAFKA_PORT
+# names the port and KAFKA_ADVERTISED the address that clients are told, for a way of one's own to it.
 set -euo pipefail
 home=${SERVICES:?set it to the folder for the servers, or call services.sh}/kafka
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -65,12 +66,12 @@ ready() {
 configure() {
 	mkdir -p "$home"
 	local port controller id
-	port=$(free_port 19432 20431) controller=$(free_port 20432 21431)
+	port=${KAFKA_PORT:-$(free_port 19432 20431)} controller=$(free_port 20432 21431)
 	cat >"$home/server.properties" <<-CONF
 		process.roles=broker,controller
 		node.id=1
 		listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-		advertised.listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+		advertised.listeners=PLAINTEXT://${KAFKA_ADVERTISED:-127.0.0.1:$port},CONTROLLER://127.0.0.1:$controller
 		listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 		controller.listener.names=CONTROLLER
 		controller.quorum.bootstrap.servers=127.0.0.1:$controller

@@ -50,6 +50,8 @@ type place struct {
 	admin     string                            // URL of the database server's administrator; "" takes the shared one
 	way       func(i int, server string) string // by which process i reaches the server at host:port; nil: directly
 	also      map[string]any                    // further configuration
+	args      []string                          // of each aval serve
+	before    func(*stage.Installation)         // what comes before the first start; may be nil
 }
 
 // gather starts the processes and makes clients with a filled wallet each.
@@ -84,7 +86,10 @@ func gather(t *testing.T, at place) *crowd {
 		}
 		c.all = append(c.all, stage.Install(t, program, fields))
 		c.live = append(c.live, nil)
-		c.start(i, "")
+		if at.before != nil {
+			at.before(c.all[i])
+		}
+		c.start(i, "", at.args...)
 	}
 	c.found(filepath.Join(folder, "data-0", "operator.json"), cmp.Or(at.payers, 4), at.attempts)
 	return c

@@ -49,9 +49,14 @@ func (c *crowd) load() (stop func()) {
 	return func() { cancel(); all.Wait() }
 }
 
-// submit hands over one message and sees it through to its answer.
+// submit hands over one message.
 func (c *crowd) submit(p payer, at int, pays bool) {
-	m := c.compose(p, at, pays)
+	c.see(c.compose(p, at, pays))
+}
+
+// see sees a message through to its answer.
+func (c *crowd) see(m *sent) {
+	p, at := m.payer, m.at
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 2*patience)
 	defer cancel()
 	for tries := 0; ; tries++ {

@@ -124,6 +124,17 @@ func (in *Installation) Start(faults string, args ...string) (*Process, error) {
 	return start(cmd, in.Folder, faults)
 }
 
+// Run carries out another command of the program with this configuration, such as cluster init, and answers what it says.
+func (in *Installation) Run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, in.Program, append(args, "--config", in.file())...)
+	cmd.Dir = in.Folder
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("aval %s: %w: %s", strings.Join(args, " "), err, said)
+	}
+	return string(said), nil
+}
+
 func start(cmd *exec.Cmd, folder, faults string) (*Process, error) {
 	p := &Process{cmd: cmd, log: &tail{}}
 	p.cmd.Dir = folder
@@ -153,6 +164,16 @@ func (p *Process) Stop() error {
 	<-p.Done
 	return p.Err()
 }
+
+// Terminate ends it as a service manager does (SIGTERM), and answers how it ended.
+func (p *Process) Terminate() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
+	<-p.Done
+	return p.Err()
+}
+
+// Pause stops it where it is (SIGSTOP).
+func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Stopped says whether it was stopped by SIGSTOP, and has not been continued.
 func (p *Process) Stopped() bool {

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,16 +14,18 @@ import (
 // used by others.
 type Server struct {
 	script, folder, name string
+	settings             []string
 }
 
-// NewServer starts one, "postgres" or "etcd", on data of its own, both of which end with the test.
-func NewServer(tb testing.TB, name string) *Server {
+// NewServer starts one, "postgres", "etcd" or "kafka", on data of its own, both of which end with the test. Settings are variables
+// that its script knows, as NAME=value.
+func NewServer(tb testing.TB, name string, settings ...string) *Server {
 	tb.Helper()
 	root, err := moduleRoot()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{script: filepath.Join(root, "deploy", "services", name+".sh"), folder: tb.TempDir(), name: name}
+	s := &Server{script: filepath.Join(root, "deploy", "services", name+".sh"), folder: tb.TempDir(), name: name, settings: settings}
 	tb.Cleanup(func() {
 		if err := s.Act("wipe"); err != nil {
 			tb.Error(err)
@@ -37,7 +40,7 @@ func NewServer(tb testing.TB, name string) *Server {
 // Act does something to the server: "kill" ends it as a crash does, "start" starts it again on its data.
 func (s *Server) Act(what string) error {
 	cmd := exec.Command(s.script, what)
-	cmd.Env = append(cmd.Environ(), "SERVICES="+s.folder)
+	cmd.Env = append(append(cmd.Environ(), "SERVICES="+s.folder), s.settings...)
 	// Not a pipe: the server inherits the script's outputs, and would keep it open.
 	log, err := os.CreateTemp(s.folder, "log")
 	if err != nil {
@@ -60,6 +63,18 @@ func (s *Server) URL(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	return strings.TrimSpace(string(url))
+}
+
+// NewKafka starts a broker that is reached by a way which can be cut: it tells its clients that way as its own address.
+func NewKafka(tb testing.TB) (*Server, *Proxy) {
+	tb.Helper()
+	at := freeAddress(tb)
+	way := NewProxy(tb, at)
+	_, port, err := net.SplitHostPort(at)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return NewServer(tb, "kafka", "KAFKA_PORT="+port, "KAFKA_ADVERTISED="+way.Address), way
 }
 
 // moduleRoot is the folder with go.mod, at or above the one in which the test runs.

@@ -1,0 +1,194 @@
+//go:build cluster
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/avalhq/aval/client"
+	"github.com/avalhq/aval/test/e2e/stage"
+)
+
+// fleet is a crowd with a process for each role, over PostgreSQL, Kafka and etcd of its own, each of which can be killed and cut off.
+type fleet struct {
+	*crowd
+	servers map[string]*stage.Server
+	ways    map[string]*stage.Proxy
+	roles   []string // of the processes, in the order of the crowd's
+	admin   *kadm.Client
+}
+
+// fleetRoles are the processes of a fleet.
+func fleetRoles() []string {
+	return []string{"api", "controller", "relay", "signing-worker", "signing-worker", "sender", "tx-verify", "watcher"}
+}
+
+// launch starts the servers and the processes.
+func launch(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{servers: map[string]*stage.Server{}, ways: map[string]*stage.Proxy{}, roles: fleetRoles()}
+	f.servers["postgres"], f.servers["etcd"] = stage.NewServer(t, "postgres"), stage.NewServer(t, "etcd")
+	f.servers["kafka"], f.ways["kafka"] = stage.NewKafka(t)
+	registry, err := url.Parse(f.servers["etcd"].URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.ways["etcd"] = stage.NewProxy(t, registry.Host)
+	also := pipeline()
+	also["kafka"] = map[string]any{"brokers": f.ways["kafka"].Address, "partitions": 8}
+	also["etcd"] = map[string]any{"endpoints": []string{"http://" + f.ways["etcd"].Address}}
+	f.crowd = gather(t, place{
+		processes: 1, attempts: 3, admin: f.servers["postgres"].URL(t), also: also, args: []string{"--role", "api"},
+		way: func(_ int, upstream string) string {
+			f.ways["postgres"] = stage.NewProxy(t, upstream)
+			return f.ways["postgres"].Address
+		},
+		before: func(in *stage.Installation) {
+			if _, err := in.Run(t.Context(), "cluster", "init"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	})
+	f.strays, f.pause = true, 250*time.Millisecond
+	for _, role := range f.roles[1:] {
+		f.join(f.all[0], role)
+	}
+	broker, err := kgo.NewClient(kgo.SeedBrokers(f.ways["kafka"].Address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	f.admin = kadm.NewClient(broker)
+	return f
+}
+
+// back starts a process again, with its role.
+func (f *fleet) back(at int) { f.start(at, "", "--role", f.roles[at]) }
+
+// having are the processes with a role.
+func (f *fleet) having(role string) (all []int) {
+	for at, r := range f.roles {
+		if r == role {
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+// try lets something happen under load. A transfer that is handed over when it is over ends, and so does everything else.
+func (f *fleet) try(name string, strike func(*fleet)) {
+	f.t.Helper()
+	stop := f.load()
+	f.ahead(name + ", before")
+	strike(f)
+	took := f.ahead(name)
+	stop()
+	f.t.Logf("%s: a transfer that was handed over afterwards had ended after %v", name, took.Round(time.Millisecond))
+	f.settle()
+}
+
+// ahead hands a transfer over and waits for its end.
+func (f *fleet) ahead(name string) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	p := f.payers[0]
+	m := f.compose(p, 0, true)
+	f.see(m)
+	for m.failed == nil {
+		rec, err := p.at[0].Get(f.t.Context(), m.id)
+		switch {
+		case err == nil && rec.Status == client.Succeeded:
+			return time.Since(began)
+		case time.Since(began) > patience:
+			f.t.Fatalf("%s: after %v a transfer is %s, %v (I18)\n%s\n%s", name, patience, rec.Status, err, f.pending(), f.stderr())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	f.t.Fatalf("%s: a transfer was not accepted: %v\n%s", name, m.failed, f.stderr())
+	return 0
+}
+
+// witness asks Aval's own witnesses, after the chain: what was signed is what was decided (I7, I15), and no record was parked (I18).
+func (f *fleet) witness() {
+	f.t.Helper()
+	said, err := f.all[0].Run(f.t.Context(), "job", "verify")
+	if err != nil {
+		f.t.Error(err)
+	}
+	f.t.Log(strings.TrimSpace(said))
+	if said, err = f.all[0].Run(f.t.Context(), "bus", "parked", "list"); err != nil || !strings.Contains(said, "No record is parked.") {
+		f.t.Errorf("records are parked: %s, %v", said, err)
+	}
+}
+
+// looks asks each process for its health, its readiness and its metrics, and only one serves the API.
+func (f *fleet) looks(t *testing.T) {
+	for at, in := range f.all {
+		for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/openapi.json": 404} {
+			if f.roles[at] == "api" && path == "/openapi.json" {
+				want = 200
+			}
+			if got := (&stage.Party{URL: in.URL}).Do(t, "GET", path, "none", nil).Status; got != want {
+				t.Errorf("%s of the role %s: %d, want %d", path, f.roles[at], got, want)
+			}
+		}
+	}
+}
+
+// readiness waits until the roles that read what was signed say that they are ready, or not.
+func (f *fleet) readiness(want int) {
+	f.t.Helper()
+	for _, at := range append(f.having("sender"), f.having("tx-verify")...) {
+		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+			got := (&stage.Party{URL: f.all[at].URL}).Do(f.t, "GET", "/readyz", "none", nil)
+			if got.Status == want {
+				break
+			}
+			if time.Since(began) > patience {
+				f.t.Fatalf("/readyz of the role %s: %d, want %d: %s", f.roles[at], got.Status, want, got.Body)
+			}
+		}
+	}
+}
+
+// counted looks at what the roles that read what was signed have counted since they were started: no alarm, and records.
+func (f *fleet) counted() {
+	f.t.Helper()
+	for role, want := range map[string][]string{
+		"sender":    {`aval_bus_records_total{group="sender",outcome="parked"} 0`},
+		"tx-verify": {`aval_bus_records_total{group="tx-verify",outcome="parked"} 0`, `aval_signed_verdicts_total{verdict="orphan"} 0`, `aval_signed_verdicts_total{verdict="double"} 0`, `aval_signed_verdicts_total{verdict="altered"} 0`},
+	} {
+		told := string((&stage.Party{URL: f.all[f.having(role)[0]].URL}).Do(f.t, "GET", "/metrics", "none", nil).Body)
+		for _, line := range want {
+			if !strings.Contains(told, line) {
+				f.t.Errorf("the metrics of the role %s do not say %s (I15)", role, line)
+			}
+		}
+		if handled := `aval_bus_records_total{group="` + role + `",outcome="handled"} `; !strings.Contains(told, handled) || strings.Contains(told, handled+"0\n") {
+			f.t.Errorf("the role %s has handled nothing", role)
+		}
+	}
+}
+
+// topics are the names of all topics at the broker that are Aval's.
+func (f *fleet) topics(ctx context.Context) ([]string, error) {
+	found, err := f.admin.ListTopics(ctx)
+	var names []string
+	for _, name := range found.Names() {
+		if strings.HasPrefix(name, "aval.") {
+			names = append(names, name)
+		}
+	}
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("the broker has no topics of Aval")
+	}
+	return names, err
+}
