@@ -80,8 +80,8 @@ test-cluster: ## Run the tests that need the real servers; one that is missing f
 	go test -count=1 -timeout 15m -tags cluster ./test/crash -run OnPostgres -args -kills=$(CLUSTERKILLS)
 
 .PHONY: clusterfaults
-clusterfaults: ## Cut several processes off from their database, for up to a minute at a time, under load; some minutes
-	go test -count=1 -tags cluster -timeout 0 -v ./test/cluster -args -longest=60s
+clusterfaults: ## Let each role and each server of a cluster be killed, stopped and cut off for up to a minute under load; an hour or so
+	go test -count=1 -tags cluster -timeout 0 -v ./test/cluster -args -every -longest=60s
 
 .PHONY: test-race
 test-race: ## Run the tests of what is concurrent under the race detector (needs a C compiler)

@@ -47,14 +47,13 @@ func troubles() []trouble {
 		{"offsets of all groups set to 0", true, (*fleet).rewind},
 	}
 	for _, role := range slices.Compact(fleetRoles()) {
-		short := role == "controller" || role == "signing-worker"
 		all = append(all,
-			trouble{role + " killed", short, func(f *fleet) { f.kill(role) }},
+			trouble{role + " killed", role == "signing-worker", func(f *fleet) { f.kill(role) }},
 			trouble{role + " stopped for a while", false, func(f *fleet) { f.pauseRole(role, 5*time.Second) }},
-			trouble{role + " told to end", role == "sender", func(f *fleet) { f.terminate(role) }})
+			trouble{role + " told to end", false, func(f *fleet) { f.terminate(role) }})
 	}
 	for _, server := range []string{"postgres", "kafka", "etcd"} {
-		all = append(all, trouble{server + " killed", true, func(f *fleet) { f.killServer(server) }})
+		all = append(all, trouble{server + " killed", false, func(f *fleet) { f.killServer(server) }})
 		for _, long := range lengths() {
 			for _, how := range cuts {
 				if long > time.Second && how != stage.Silent && how != stage.WayBack {
