@@ -70,7 +70,7 @@ func (m *member) fromNow(ctx context.Context) error {
 func (m *member) enlist(ctx context.Context) error {
 	err := m.db.pool.QueryRow(ctx, "INSERT INTO bus_members (name, instance) SELECT $1, id FROM instances WHERE id = $2 FOR KEY SHARE RETURNING id", m.group, m.db.instance.id).Scan(&m.id)
 	if isNone(err) {
-		return problem.New(problem.Unavailable, "storage-failed", "this process has lost its connection to the database %s and has not come back yet; try again", m.db.where)
+		return m.db.away()
 	}
 	return m.db.describe(err)
 }

@@ -77,6 +77,11 @@ func describe(where string, err error) error {
 	return problem.New(problem.Unavailable, "storage-failed", "use the database %s: %w", where, err)
 }
 
+// away is for an instance that was struck off: what others take for ended takes nothing until it is listed again.
+func (db *DB) away() error {
+	return problem.New(problem.Unavailable, "storage-failed", "this process has lost its connection to the database %s and has not come back yet; try again", db.where)
+}
+
 // atStart is describe, but for a server that is not there: that is a mistake of the configuration, for which a process that cannot
 // begin does not wait. Later it is
 // a storage that fails, which what is under way waits for.

@@ -51,7 +51,7 @@ func (f *Feeder) Free(ctx context.Context, ids []message.ID) error {
 }
 
 // takeSQL takes the earliest of the ids that are due and in nobody's hand, and frees what is handed out and not due. Rows that
-// another process is taking at this moment it passes by.
+// another process is taking at this moment it passes by. It gives one row at least, unless this instance was struck off.
 const takeSQL = `WITH me AS (
 	SELECT id FROM instances WHERE id = $1 FOR KEY SHARE
 ), open AS MATERIALIZED (
@@ -63,11 +63,11 @@ const takeSQL = `WITH me AS (
 ), early AS (
 	UPDATE due SET claimer = 0 FROM open WHERE due.id = open.id AND open.at > $2
 )
-SELECT open.id, mine.id IS NOT NULL FROM open LEFT JOIN mine USING (id) WHERE open.at <= $2 ORDER BY open.at`
+SELECT coalesce(open.id, ''), mine.id IS NOT NULL FROM me LEFT JOIN open ON open.at <= $2 LEFT JOIN mine ON mine.id = open.id ORDER BY open.at`
 
 // offered is a row that could be taken.
 type offered struct {
-	ID    message.ID
+	ID    message.ID // "": there is none
 	Taken bool
 }
 
@@ -84,10 +84,14 @@ func (f *Feeder) Take(ctx context.Context, ids []message.ID, limit int) (taken, 
 	list := slices.Compact(slices.Sorted(slices.Values(ids)))
 	offers, err := rows(ctx, f.db, f.db.lazy, pgx.RowToStructByPos[offered], takeSQL, f.db.instance.id, micros(f.now()), texts(list), limit)
 	f.doubt = err != nil
+	if err == nil && len(offers) == 0 {
+		return nil, nil, f.db.away()
+	}
 	for _, o := range offers {
-		if o.Taken {
+		switch {
+		case o.Taken:
 			taken, f.taken[o.ID] = append(taken, o.ID), true
-		} else {
+		case o.ID != "":
 			rest = append(rest, o.ID)
 		}
 	}

@@ -4,12 +4,16 @@ package postgres_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/avalhq/aval/internal/action/feeder/feedertest"
 	"github.com/avalhq/aval/internal/action/feeder/handed"
 	"github.com/avalhq/aval/internal/backend/postgres"
+	"github.com/avalhq/aval/internal/backend/postgres/trial"
+	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
+	"github.com/avalhq/aval/internal/problem"
 )
 
 // TestFeederOverTheBus runs the feeder's suite with ids that travel over PostgreSQL's own bus.
@@ -55,4 +59,34 @@ func TestTable(t *testing.T) {
 			Crash: func() { postgres.Crash(db); s.last = nil },
 		}
 	})
+}
+
+// TestI18WhatAnEndedInstanceIsOfferedIsKept: a process whose session with the database was lost counts as ended until it has
+// another one. What it is offered meanwhile is not free for it to take, and not done with either: it would lie there, handed out, until the relay
+// looks for it.
+func TestI18WhatAnEndedInstanceIsOfferedIsKept(t *testing.T) {
+	s := newStorage(t)
+	db := s.open(t)
+	worker := another(t, s)
+	t.Cleanup(func() { postgres.Crash(worker) })
+	guaranteetest.Accept(t, postgres.NewGuarantee(db), "cli_a", "x")
+	f := postgres.NewFeeder(worker, time.Now)
+	ids, err := postgres.NewFeeder(db, time.Now).Hand(within(t, 10*time.Second), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial.Execute(t, s.Admin, "DELETE FROM aval.instances")
+	if taken, rest, err := f.Take(t.Context(), ids, 10); err == nil || problem.KindOf(err) != problem.Unavailable {
+		t.Errorf("an ended instance was offered %v and took %v, left %v, %v", ids, taken, rest, err)
+	}
+	cutOff(t, s, postgres.InstanceClass) // now they notice, and come back
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		taken, _, err := f.Take(t.Context(), ids, 10)
+		if err == nil && slices.Equal(taken, ids) {
+			return
+		}
+		if err == nil || time.Since(began) > 10*time.Second {
+			t.Fatalf("back again it was offered %v and took %v, %v", ids, taken, err)
+		}
+	}
 }
