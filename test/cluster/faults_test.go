@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/avalhq/aval/test/e2e/stage"
 )
 
@@ -128,10 +126,7 @@ func (f *fleet) sever(name string, how stage.Cut, long time.Duration) {
 func (f *fleet) deleteTopics() {
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
-	names, err := f.topics(ctx)
-	if err == nil {
-		_, err = f.admin.DeleteTopics(ctx, names...)
-	}
+	err := f.records.DeleteTopics(ctx)
 	if err == nil {
 		time.Sleep(time.Second) // without them
 		_, err = f.all[0].Run(ctx, "cluster", "init")
@@ -151,32 +146,11 @@ func (f *fleet) rewind() {
 	}
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
-	groups, err := f.admin.ListGroups(ctx)
-	if err != nil {
-		f.t.Fatal(err)
+	moved, err := f.records.Rewind(ctx)
+	if err != nil || moved == 0 {
+		f.t.Fatalf("offsets of %d partitions were set to 0: %v", moved, err)
 	}
-	for _, group := range groups.Groups() {
-		offsets, err := f.admin.FetchOffsets(ctx, group)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		first, n := make(kadm.Offsets), 0
-		offsets.Each(func(o kadm.OffsetResponse) {
-			if o.At > 0 {
-				n++
-			}
-			o.At = 0
-			first.Add(o.Offset)
-		})
-		answer, err := f.admin.CommitOffsets(ctx, group, first)
-		if err == nil {
-			err = answer.Error()
-		}
-		if err != nil {
-			f.t.Fatalf("set the offsets of %s to 0: %v", group, err)
-		}
-		f.t.Logf("group %s: offsets of %d partitions set to 0", group, n)
-	}
+	f.t.Logf("offsets of %d partitions were set to 0", moved)
 	for _, at := range readers {
 		f.back(at)
 	}

@@ -3,17 +3,13 @@
 package cluster
 
 import (
-	"context"
-	"fmt"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/avalhq/aval/client"
+	kafkatrial "github.com/avalhq/aval/internal/backend/kafka/trial"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
 
@@ -23,7 +19,7 @@ type fleet struct {
 	servers map[string]*stage.Server
 	ways    map[string]*stage.Proxy
 	roles   []string // of the processes, in the order of the crowd's
-	admin   *kadm.Client
+	records *kafkatrial.Disturber
 }
 
 // fleetRoles are the processes of a fleet.
@@ -61,12 +57,7 @@ func launch(t *testing.T) *fleet {
 	for _, role := range f.roles[1:] {
 		f.join(f.all[0], role)
 	}
-	broker, err := kgo.NewClient(kgo.SeedBrokers(f.ways["kafka"].Address))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(broker.Close)
-	f.admin = kadm.NewClient(broker)
+	f.records = (&kafkatrial.Server{Given: f.ways["kafka"].Address}).Disturb(t, "aval.")
 	return f
 }
 
@@ -176,19 +167,4 @@ func (f *fleet) counted() {
 			f.t.Errorf("the role %s has handled nothing", role)
 		}
 	}
-}
-
-// topics are the names of all topics at the broker that are Aval's.
-func (f *fleet) topics(ctx context.Context) ([]string, error) {
-	found, err := f.admin.ListTopics(ctx)
-	var names []string
-	for _, name := range found.Names() {
-		if strings.HasPrefix(name, "aval.") {
-			names = append(names, name)
-		}
-	}
-	if err == nil && len(names) == 0 {
-		err = fmt.Errorf("the broker has no topics of Aval")
-	}
-	return names, err
 }
