@@ -10,13 +10,15 @@ import (
 
 // Unsigned is the source of requests to sign.
 //
-// What was relayed and is not answered after a while is relayed again, the oldest first and some at a time: its record may be lost
-// with its topic, or its worker may have left it because a key or a node was not to be had.
+// What was relayed and is not answered after a while is relayed again, some at a time and in turn, so that none waits behind others
+// that stay unanswered (I18): its record may be lost with its topic, or its worker may have left it because a key or a node was not
+// to be had.
 type Unsigned struct {
 	Requests signer.Requests
 	Again    time.Duration // how long a request waits before it is relayed again; 0 means 20 s
 
 	looked time.Time // when that was last looked for; used by one reader alone
+	turn   int64     // up to where it was; the next look goes on from there
 }
 
 // How the table is looked at.
@@ -50,15 +52,18 @@ func (u *Unsigned) Read(ctx context.Context, after int64, limit int) (Batch, err
 	return batchOf(list, list[len(list)-1].Seq)
 }
 
-// overdue gives those that were relayed and have waited for so long.
+// overdue gives some of those that were relayed and have waited for so long.
 func (u *Unsigned) overdue(ctx context.Context, after int64) (Batch, error) {
-	list, err := u.Requests.List(ctx, 0, mostAgain)
+	list, err := u.Requests.List(ctx, u.turn, mostAgain)
 	if err != nil {
 		return Batch{}, err
 	}
 	n := 0
 	for n < len(list) && list[n].Seq <= after && time.Since(list[n].At) > u.Again {
 		n++
+	}
+	if u.turn = 0; n == mostAgain {
+		u.turn = list[n-1].Seq
 	}
 	return batchOf(list[:n], after)
 }

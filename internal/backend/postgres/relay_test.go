@@ -131,6 +131,29 @@ func TestWhatIsNotAnsweredIsRelayedAgain(t *testing.T) {
 	})
 }
 
+// TestNoRequestWaitsBehindOthers: what nobody answers is relayed again beside more of its kind than are looked at once (I18).
+func TestNoRequestWaitsBehindOthers(t *testing.T) {
+	db := newStorage(t).open(t)
+	requests := postgres.NewRequests(db)
+	if err := requests.Put(t.Context(), toSign(1200, "stuck")); err != nil {
+		t.Fatal(err)
+	}
+	last := toSign(1, "k")
+	if err := requests.Put(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	relaying(t, db, &relay.Unsigned{Requests: requests, Again: 100 * time.Millisecond})
+	times := 0
+	poll(t, db, bus.Unsigned, func(r bus.Record) bool {
+		if step, err := signer.ReadUnsigned(r); err != nil {
+			t.Fatal(err)
+		} else if step == last[0].Step {
+			times++
+		}
+		return times == 3
+	})
+}
+
 // TestEventsAreCloudEvents reads the topic with CloudEvents' own reader. The outbox keeps what was not relayed yet.
 func TestEventsAreCloudEvents(t *testing.T) {
 	db := newStorage(t).open(t)
