@@ -124,7 +124,7 @@ func (c *benchSigningCommand) open(ctx context.Context) (b *signingBench, err er
 }
 
 func (b *signingBench) prepare(ctx context.Context, folder string) (err error) {
-	begun, err := b.storage.begun(ctx)
+	_, begun, err := b.storage.contract(ctx)
 	if err != nil {
 		return err
 	}

@@ -38,25 +38,59 @@ type onDatabase struct {
 	File     string `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file, which names the database." placeholder:"FILE"`
 }
 
-func (o onDatabase) open(ctx context.Context) (s storage, err error) {
-	cfg, err := o.load(config.Default(), o.File)
+func (o onDatabase) open(ctx context.Context) (cfg config.Config, s storage, err error) {
+	cfg, err = o.load(config.Default(), o.File)
 	if err != nil {
-		return s, err
+		return cfg, s, err
 	}
 	if cfg.Database.URL == "" {
-		return s, misused("database-missing", "%s names no database; without one roles hand each other no records, and none can be parked", o.File)
+		return cfg, s, misused("database-missing", "%s names no database; without one roles hand each other no records, and none can be parked", o.File)
 	}
-	return openStorage(ctx, cfg, nil)
+	s, err = openStorage(ctx, cfg, nil)
+	return cfg, s, err
 }
 
 // with opens the database, does something and closes it.
 func (o onDatabase) with(ctx context.Context, do func(storage) error) (err error) {
-	s, err := o.open(ctx)
+	_, s, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	return do(s)
+}
+
+// withBus does something on the database and on the bus that the processes read, which is Kafka where the configuration names one.
+func (o onDatabase) withBus(ctx context.Context, do func(storage) error) (err error) {
+	cfg, s, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if cfg.Kafka.Brokers != "" {
+		closer, err := o.overKafka(ctx, cfg.Kafka, &s)
+		if err != nil {
+			return err
+		}
+		s.closing(closer)
+	}
+	return do(s)
+}
+
+func (o onDatabase) overKafka(ctx context.Context, c config.Kafka, s *storage) (closer func() error, err error) {
+	contract, found, err := s.contract(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, misused("database-unused", "no process of Aval has run on the database that %s names yet, so it has no records", o.File)
+	}
+	options, err := kafkaOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	options.Installation = contract.Hex()
+	return carryOver(ctx, s, options, nil)
 }
 
 // parkedRecord is what JSON says of one.
@@ -160,7 +194,7 @@ type parkedReplay struct {
 
 // Run is the command.
 func (c *parkedReplay) Run(ctx context.Context, s *screen) error {
-	return c.with(ctx, func(st storage) error {
+	return c.withBus(ctx, func(st storage) error {
 		r, err := st.parked.Get(ctx, c.ID)
 		if err != nil {
 			return err

@@ -40,7 +40,10 @@ func databaseStorage(db *postgres.DB) storage {
 		pipeline:  pipeline{bus: postgres.NewBus(db), parked: postgres.NewParked(db), requests: postgres.NewRequests(db), cursors: postgres.NewCursors(db), verdicts: postgres.NewVerdicts(db)},
 		ready:     map[string]func(context.Context) error{},
 		elections: postgres.NewElections(db), keep: time.Minute, close: db.Close,
-		begun: func(ctx context.Context) (bool, error) { _, found, err := db.Installation(ctx); return found, err },
+		contract: func(ctx context.Context) (common.Address, bool, error) {
+			stored, found, err := db.Installation(ctx)
+			return common.BytesToAddress(stored.Contract), found, err
+		},
 		join: func(ctx context.Context, in installation) (installation, error) {
 			stored, err := db.Join(ctx, postgres.Installation{Contract: in.Contract[:], ChainID: int64(in.ChainID), Genesis: in.Genesis, Keystore: in.keystore})
 			in.Contract = common.BytesToAddress(stored.Contract)

@@ -27,7 +27,7 @@ import (
 
 // TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made
 // yet: AVAL_DATABASE_ADMIN, DBUSER and DBPASSWORD, and configurations that name it; ETCD and PREFIX are a registry of the script's
-// own, TOPICS the prefix of its topics, which are not made yet either. "older" and "newer" change the level of the database; "tofiles FOLDER" moves its sealed keys into a folder, where versions
+// own, TOPICS the prefix of its topics, which are not made yet either. "park" parks a record of the topic due that nobody can use; "older" and "newer" change the level of the database; "tofiles FOLDER" moves its sealed keys into a folder, where versions
 // before had them.
 func TestClusterScripts(t *testing.T) {
 	server := &trial.Server{Given: os.Getenv(trial.Variable)}
@@ -78,6 +78,9 @@ func TestClusterScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "serve": startServe, "quit": quitDev, "tofiles": toFiles,
+			"park": func(ts *testscript.TestScript, _ bool, _ []string) {
+				alter(ts, "INSERT INTO aval.parked_records (reader, topic, partition, position, digest, key, value, code, why, at) VALUES ('controllers', 'due', 0, 0, '', 'strange', '{}', 'record-unreadable', 'parked by hand', 1)")
+			},
 			"older": func(ts *testscript.TestScript, _ bool, _ []string) {
 				alter(ts, "DELETE FROM aval.goose_db_version WHERE version_id = (SELECT max(version_id) FROM aval.goose_db_version)")
 			},

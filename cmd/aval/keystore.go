@@ -18,8 +18,8 @@ func (p *platform) openKeystore(ctx context.Context) (*sealed.Store, error) {
 	if where.Blobs = p.storage.sealed; where.Blobs == nil {
 		where.Folder = p.path("keys")
 	}
-	if p.storage.begun != nil {
-		begun, err := p.storage.begun(ctx)
+	if p.storage.contract != nil {
+		_, begun, err := p.storage.contract(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/avalhq/aval/internal/action/controlpoint"
 	"github.com/avalhq/aval/internal/action/feeder"
 	"github.com/avalhq/aval/internal/auth"
@@ -47,11 +49,11 @@ type storage struct {
 
 	elections leader.Elections // nil where no other process shares the storage
 
-	keep    time.Duration                                                    // how long events stay for those who follow them
-	join    func(ctx context.Context, in installation) (installation, error) // what the database is for good; nil when the data folder says so
-	begun   func(ctx context.Context) (bool, error)                          // whether the database belongs to an installation already; nil without a database
-	watched []<-chan error                                                   // each tells the failure after which nothing can be written any more
-	close   func() error
+	keep     time.Duration                                                    // how long events stay for those who follow them
+	join     func(ctx context.Context, in installation) (installation, error) // what the database is for good; nil when the data folder says so
+	contract func(ctx context.Context) (common.Address, bool, error)          // the contract in the signing domain, once the database belongs to an installation; nil without a database
+	watched  []<-chan error                                                   // each tells the failure after which nothing can be written any more
+	close    func() error
 }
 
 // record is Guarantee's own ports.
