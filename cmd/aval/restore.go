@@ -113,15 +113,11 @@ func (c *restoreCommand) check(ctx context.Context, cfg config.Config, keys seal
 }
 
 func fits(about backup.About, cfg config.Config) error {
-	kind, level, err := backup.SQLite, int64(0), error(nil)
+	kind, newest := backup.SQLite, sqlite.Level
 	if cfg.Database.URL != "" {
-		kind = backup.Postgres
+		kind, newest = backup.Postgres, postgres.Level
 	}
-	if kind == backup.Postgres {
-		level, err = postgres.Level()
-	} else {
-		level, err = sqlite.Level()
-	}
+	level, err := newest()
 	switch {
 	case err != nil:
 		return err

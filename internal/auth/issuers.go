@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// AnyIssuer, as a Config's Issuer and among Issuers, accepts what the keys have signed under whatever name: several processes sign
+// AnyIssuer in a Config's Issuer and among Issuers accepts what the keys have signed under whatever name: several processes sign
 // with one key, each under its own address.
 const AnyIssuer = "*"
 

@@ -55,7 +55,7 @@ type Part struct {
 	SHA256 string `json:"sha256"`
 }
 
-// ErrDamaged: it is no backup, or not a whole one.
+// ErrDamaged says that it is no backup, or not a whole one.
 var ErrDamaged = problem.New(problem.Invalid, "backup-damaged", "this is no whole backup")
 
 func damaged(format string, args ...any) error {

@@ -92,11 +92,8 @@ func (r *Relay) hand(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, idle)
 	ids, err := r.Table.Hand(waiting, handBatch)
 	cancel()
-	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-		return nil // nothing is due
-	}
-	if err != nil {
-		return err
+	if len(ids) == 0 {
+		return unlessIdle(ctx, err)
 	}
 	begun := time.Now()
 	records := make([]bus.Record, len(ids))
@@ -116,6 +113,14 @@ func (r *Relay) hand(ctx context.Context) error {
 		r.Observe(len(ids), time.Since(begun))
 	}
 	return nil
+}
+
+// unlessIdle leaves out the end of a wait in which nothing was due.
+func unlessIdle(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // Record is what says on the topic that a message is due.

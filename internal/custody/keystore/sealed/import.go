@@ -118,10 +118,9 @@ var famous = []string{
 // weakness tells why a private key can be guessed; "" when nothing is wrong with it. One of random bytes has none of these with
 // a probability of more than 1 - 2^-90.
 func weakness(private *ecdsa.PrivateKey) string {
-	d := private.D
-	small := new(big.Int).Lsh(big.NewInt(1), 160)
 	secret := crypto.FromECDSA(private)
 	defer clear(secret)
+	d, small := new(big.Int).SetBytes(secret), new(big.Int).Lsh(big.NewInt(1), 160)
 	switch {
 	case d.Cmp(small) < 0, new(big.Int).Sub(crypto.S256().Params().N, d).Cmp(small) < 0:
 		return "it is at the edge of its range"

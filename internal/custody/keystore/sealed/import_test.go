@@ -76,7 +76,7 @@ func TestRandomKeysAreNotWeak(t *testing.T) {
 			t.Fatal(err)
 		}
 		if why := weakness(private); why != "" {
-			t.Fatalf("%x: %s", private.D, why)
+			t.Fatalf("%x: %s", crypto.FromECDSA(private), why)
 		}
 	}
 }
