@@ -20,7 +20,7 @@ func openDatabase(ctx context.Context, c config.Config, faults *fault.Points) (s
 	if err != nil {
 		return s, err
 	}
-	db, err := postgres.Open(ctx, address, postgres.Options{Name: embeddedProcess, Faults: faults, Pool: c.Database.Connections})
+	db, err := postgres.Open(ctx, address, postgres.Options{Name: program, Faults: faults, Pool: c.Database.Connections})
 	if err != nil {
 		return s, err
 	}

@@ -104,7 +104,7 @@ func openSigned(ctx context.Context, cfg config.Config) (ports verify.Ports, clo
 	if err != nil {
 		return ports, nil, err
 	}
-	db, err := postgres.Open(ctx, address, postgres.Options{Name: embeddedProcess + "-job", Pool: 4})
+	db, err := postgres.Open(ctx, address, postgres.Options{Name: program + "-job", Pool: 4})
 	if err != nil {
 		return ports, nil, err
 	}

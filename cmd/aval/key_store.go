@@ -119,7 +119,7 @@ func (c *keyImport) Run(ctx context.Context, s *screen) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := postgres.Open(ctx, address, postgres.Options{Name: embeddedProcess, Pool: 2})
+	db, err := postgres.Open(ctx, address, postgres.Options{Name: program, Pool: 2})
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (c *keyManagerCertificates) Run(s *screen) error {
 		return err
 	}
 	if len(c.Worker) == 0 {
-		c.Worker = []string{embeddedProcess}
+		c.Worker = []string{program}
 	}
 	made := []string{}
 	for _, name := range append([]string{"key-manager"}, c.Worker...) {

@@ -60,7 +60,7 @@ func openEtcd(ctx context.Context, c config.Config, db *postgres.DB, faults *fau
 }
 
 func openManaged(ctx context.Context, c config.Config, _ *postgres.DB, faults *fault.Points) (elsewhere, error) {
-	options := remote.Options{Address: c.KeyManager.Address, Name: embeddedProcess, Faults: faults}
+	options := remote.Options{Address: c.KeyManager.Address, Name: program, Faults: faults}
 	if !c.KeyManager.Plaintext {
 		secured, err := certificates("key_manager.tls", c.KeyManager.TLS)
 		if err != nil {
@@ -81,7 +81,7 @@ func nameIn(c *tls.Config) string {
 }
 
 func etcdOptions(c config.Etcd) (o etcd.Options, err error) {
-	o = etcd.Options{Endpoints: c.Endpoints.Strings(), Prefix: c.Prefix, User: c.User, Name: embeddedProcess}
+	o = etcd.Options{Endpoints: c.Endpoints.Strings(), Prefix: c.Prefix, User: c.User, Name: program}
 	if kind, where := c.Source(); kind != "" {
 		if o.Password, err = readPassword(kind, where, "etcd.password"); err != nil {
 			return o, err

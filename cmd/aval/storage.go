@@ -82,8 +82,8 @@ type mirror interface {
 	reference.Repairs
 }
 
-// embeddedProcess names the only process on a data folder.
-const embeddedProcess = "aval"
+// program names a process on a data folder, and begins the names of those that share a database.
+const program = "aval"
 
 // openStorage opens what the configuration says.
 func openStorage(ctx context.Context, c config.Config, faults *fault.Points) (storage, error) {
@@ -104,7 +104,7 @@ func openFiles(ctx context.Context, folder string, faults *fault.Points) (s stor
 		return s, errors.Join(err, db.Close())
 	}
 	return storage{
-		process: embeddedProcess, holder: embeddedProcess, record: sqlite.NewGuarantee(db), feeder: sqlite.NewFeeder(db, time.Now), outbox: sqlite.NewOutbox(db), mirror: sqlite.NewReference(view),
+		process: program, holder: program, record: sqlite.NewGuarantee(db), feeder: sqlite.NewFeeder(db, time.Now), outbox: sqlite.NewOutbox(db), mirror: sqlite.NewReference(view),
 		calls: sqlite.NewCalls(db), keys: sqlite.NewKeys(db), decisions: sqlite.NewDecisions(db), transactions: sqlite.NewTransactions(db),
 		clients: sqlite.NewClients(db), secrets: sqlite.NewSecrets(db), wallets: sqlite.NewWallets(db),
 		watched: []<-chan error{db.Fatal(), view.Fatal()},

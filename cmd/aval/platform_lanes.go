@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"math/big"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
-	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/transaction"
 )
@@ -37,11 +35,9 @@ func (p *platform) newKeeper() *transaction.Keeper {
 
 // nudge has it noticed at once that the transactions of steps have ended.
 func (p *platform) nudge(steps []signer.Step) {
-	ids := make([]message.ID, 0, len(steps))
-	for _, s := range steps {
-		if !transaction.Filled(s) {
-			ids = append(ids, s.Message)
-		}
+	ids := make([]message.ID, len(steps))
+	for i, s := range steps {
+		ids[i] = s.Message
 	}
 	p.control.Nudge("confirm", ids...)
 }
@@ -53,23 +49,12 @@ func (p *platform) desk() *transaction.Desk {
 
 // feePolicyOf is what the transaction of a step may cost: the policy of its message's type.
 func (p *platform) feePolicyOf(ctx context.Context, step signer.Step) (chain.FeePolicy, error) {
-	if transaction.Filled(step) {
+	if step.Message == "" { // a nonce that was filled
 		return p.fees.Default, nil
 	}
 	rec, _, err := p.storage.record.Get(ctx, step.Message)
-	switch {
-	case errors.Is(err, guarantee.ErrUnknown): // a transaction of aval job seed-transactions
-		return p.fees.Default, nil
-	case err != nil:
+	if err != nil {
 		return chain.FeePolicy{}, err
 	}
 	return p.fees.For(rec.Type), nil
-}
-
-// heads is how often a chain that does not tell is asked for its newest block.
-func (p *platform) heads() time.Duration {
-	if p.dev != nil {
-		return min(max(p.config.Chain.Dev.BlockTime/2, 50*time.Millisecond), time.Second)
-	}
-	return p.config.Chain.Poll
 }
