@@ -17,7 +17,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -68,9 +67,7 @@ func (l Login) option() kgo.Opt {
 
 // Bus is a process's connection.
 type Bus struct {
-	options Options
-
-	mu       sync.Mutex
+	options  Options
 	producer *kgo.Client
 }
 
@@ -143,19 +140,10 @@ func (b *Bus) ready(ctx context.Context) error {
 }
 
 // Close ends the connection. Members end on their own.
-func (b *Bus) Close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.producer.Close()
-}
+func (b *Bus) Close() { b.producer.Close() }
 
 // Ping asks whether a broker answers, for readiness.
-func (b *Bus) Ping(ctx context.Context) error {
-	b.mu.Lock()
-	producer := b.producer
-	b.mu.Unlock()
-	return b.describe(producer.Ping(ctx))
-}
+func (b *Bus) Ping(ctx context.Context) error { return b.describe(b.producer.Ping(ctx)) }
 
 func (b *Bus) strike(point string) error {
 	if err := b.options.Faults.Hit(point); err != nil {

@@ -92,7 +92,7 @@ func (r *Relay) hand(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, idle)
 	ids, err := r.Table.Hand(waiting, handBatch)
 	cancel()
-	if len(ids) == 0 {
+	if err != nil || len(ids) == 0 {
 		return unlessIdle(ctx, err)
 	}
 	begun := time.Now()
