@@ -88,6 +88,9 @@ func viewOfTransaction(r transaction.Report) Transaction {
 	for _, a := range t.Attempts {
 		v.Attempts = append(v.Attempts, viewOfAttempt(a))
 	}
+	if transaction.Filled(t.Step) {
+		v.Attempts[0].Kind, v.Attempts[0].By = transaction.NoOp, transaction.ByKeeper
+	}
 	for _, e := range r.Events {
 		v.Events = append(v.Events, TransactionEvent{What: e.What, By: e.By, Why: e.Why, At: e.At.UTC()})
 	}

@@ -95,7 +95,7 @@ func (k *Keeper) again(ctx context.Context, l *lane, info Lane, v View, all []Tr
 		if !mined || l.told[t.Nonce] {
 			continue
 		}
-		why := reorganised(t.Fate, fmt.Sprintf("that was deeper than what counts as final (chain.final_depth, %d blocks); its bytes are sent again, and its message stays as it ended", k.options.FinalDepth))
+		why := reorganised(t.Fate, k.options.final()+"; its bytes are sent again, and its message stays as it ended")
 		m.Events = append(m.Events, Event{Nonce: t.Nonce, What: EventReversed, By: ByKeeper, Why: why, At: v.Now.At})
 	}
 	if len(m.Events) > 0 {
@@ -116,6 +116,14 @@ func (k *Keeper) again(ctx context.Context, l *lane, info Lane, v View, all []Tr
 		}
 	}
 	return ctx.Err()
+}
+
+// final says of a block that it counted as final, and by what.
+func (o Options) final() string {
+	if o.tagged() {
+		return "the chain had called it finalized"
+	}
+	return fmt.Sprintf("it was deeper than what counts as final (chain.final_depth, %d blocks)", o.FinalDepth)
 }
 
 // fill decides a no-op for a nonce that a stranger had spent, after what stands before it was sent again.

@@ -28,7 +28,7 @@ func (r *Report) explain(v View, o Open, options Options) {
 	case t.Fate.Status == Confirmed:
 		r.ended(t, v, options)
 	case t.Fate.Status == Mined:
-		r.Sentence = fmt.Sprintf("It is in block %d, %d of %d confirmations deep.", t.Fate.Block, depth(v, t.Fate.Block), options.Confirmations)
+		r.Sentence = options.mined(v, t.Fate.Block)
 	case t.Fate.Status == Lost:
 		r.Sentence = fmt.Sprintf("The chain has spent nonce %d on a transaction that Aval did not decide.", t.Nonce)
 		r.Remedy = "Somebody else signs with this key, or Aval was restored from an old backup: see the key with aval key show " + r.Lane.Key + "."
@@ -58,8 +58,24 @@ func (r *Report) ended(t Transaction, v View, options Options) {
 	}
 	r.Sentence = fmt.Sprintf("It is not pending: it %s, in block %d.", done, t.Fate.Block)
 	if t.Nonce >= r.Lane.Settled && v.Now.Head > 0 {
-		r.Facts = append(r.Facts, fmt.Sprintf("It is %d blocks deep, and final from block %d on.", depth(v, t.Fate.Block), t.Fate.Block+max(options.FinalDepth, 1)-1))
+		r.Facts = append(r.Facts, options.until(v, t.Fate.Block))
 	}
+}
+
+// mined says how far a block is from counting as confirmed.
+func (o Options) mined(v View, block uint64) string {
+	if o.tagged() {
+		return fmt.Sprintf("It is in block %d, %d deep, and waits until the chain calls it %s; block %d is.", block, depth(v, block), o.Finality, v.Confirmed)
+	}
+	return fmt.Sprintf("It is in block %d, %d of %d confirmations deep.", block, depth(v, block), o.Confirmations)
+}
+
+// until says how far a block is from being final.
+func (o Options) until(v View, block uint64) string {
+	if o.tagged() {
+		return fmt.Sprintf("It is %d blocks deep, and final when the chain calls it finalized; block %d is.", depth(v, block), v.Final)
+	}
+	return fmt.Sprintf("It is %d blocks deep, and final from block %d on.", depth(v, block), block+max(o.FinalDepth, 1)-1)
 }
 
 // pending is for one that is signed and in no block.

@@ -226,9 +226,12 @@ func (k *Keeper) funds(ctx context.Context, lanes []Lane) {
 	}
 }
 
+// tagged says whether the chain's own tags count, and no depth.
+func (o Options) tagged() bool { return o.Finality == chain.Safe || o.Finality == chain.Finalized }
+
 // heights are the newest blocks that count as confirmed and as final.
 func (k *Keeper) heights(ctx context.Context, head uint64) (confirmed, final uint64, err error) {
-	if k.options.Finality != chain.Safe && k.options.Finality != chain.Finalized {
+	if !k.options.tagged() {
 		return below(head, k.options.Confirmations), below(head, k.options.FinalDepth), nil
 	}
 	if confirmed, err = k.Follower.Height(ctx, k.options.Finality); err != nil {

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 
+	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/transaction"
@@ -32,8 +34,62 @@ func (r *room) settled(t *testing.T, steps []signer.Step) {
 // TestI14DeeperThanFinal: a reorganisation takes away what was settled, and the node forgets it. It is told once, loudly; the same
 // bytes are sent again, so that the lane goes on and the chain has each transfer once (I5, I12, I13).
 func TestI14DeeperThanFinal(t *testing.T) {
+	for name, finality := range map[string]chain.Tag{"by depth": "", "by the chain's tag": chain.Finalized} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoom(t, still(t, epochs...), setup{policy: patient, finality: finality})
+			r.goesBeyond(t)
+		})
+	}
+}
+
+// epochs are so short that anvil calls a block finalized that has eight on top of it.
+var epochs = []string{"--slots-in-an-epoch", "4"}
+
+// TestI14FinalizedCounts: only what the chain calls finalized counts as confirmed. A reorganisation before that is none of a
+// confirmed transaction, and what it took away is confirmed when it is finalized in its new block.
+func TestI14FinalizedCounts(t *testing.T) {
 	t.Parallel()
-	r := newRoom(t, still(t), setup{policy: patient})
+	r := newRoom(t, still(t, epochs...), setup{policy: patient, finality: chain.Finalized})
+	r.mine(t, 2)
+	steps := r.send(t, 3, nil)
+	r.pooled(t, steps)
+	r.mine(t, 1)
+	r.seen(t, steps)
+	for range 6 {
+		r.mine(t, 1)
+		time.Sleep(150 * time.Millisecond) // a look and more
+	}
+	for _, tx := range r.find(t, steps) {
+		if tx.Status() != transaction.Mined {
+			t.Errorf("nonce %d is %s, seven blocks deep, and the chain calls finalized what is nine deep", tx.Nonce, tx.Status())
+		}
+	}
+	check(t, r.node.Reorg(t.Context(), 7))
+	all := r.confirmed(t, steps, r.growing(t))
+	var final struct{ Number hexutil.Uint64 }
+	check(t, r.node.Call(t.Context(), &final, "eth_getBlockByNumber", "finalized", false))
+	for _, tx := range all {
+		if told := words(r.events(t, tx)); slices.Contains(told, transaction.EventReversed) || !slices.Contains(told, transaction.EventUnmined) {
+			t.Errorf("nonce %d was taken out of its block before it was finalized, and its events are %v", tx.Nonce, told)
+		}
+		if tx.Fate.Block > uint64(final.Number) {
+			t.Errorf("nonce %d is confirmed in block %d, and the chain calls %d finalized", tx.Nonce, tx.Fate.Block, uint64(final.Number))
+		}
+	}
+	r.check(t)
+}
+
+// seen waits until the steps are recorded as mined.
+func (r *room) seen(t *testing.T, steps []signer.Step) {
+	t.Helper()
+	eventually(t, "the transactions to be mined", func() bool {
+		return !slices.ContainsFunc(r.find(t, steps), func(tx transaction.Transaction) bool { return !tx.Fate.Spent() })
+	}, func() string { return r.open(t, steps) })
+}
+
+func (r *room) goesBeyond(t *testing.T) {
+	t.Helper()
 	r.mine(t, 2)
 	before := r.head(t)
 	old := r.send(t, 4, nil)

@@ -18,9 +18,9 @@ import (
 )
 
 // still is anvil that makes a block when it is told to.
-func still(t *testing.T) *nodes.Node {
+func still(t *testing.T, arguments ...string) *nodes.Node {
 	t.Helper()
-	n := start(t, nodes.Anvil, nodes.Options{BlockTime: -1})
+	n := start(t, nodes.Anvil, nodes.Options{BlockTime: -1, Arguments: arguments})
 	check(t, n.Mining(t.Context(), false))
 	check(t, n.Mine(t.Context(), 1))
 	return n

@@ -255,6 +255,23 @@ func (in *Installation) Operator(options ...client.Option) (*client.Client, erro
 	return client.New(in.URL, append(options, client.WithCredentials(profile.Operator.ID, profile.Operator.Secret))...)
 }
 
+// Ask runs a command of the program as the operator, and gives what it prints to standard output. %CONFIG% stands for the
+// configuration's file.
+func (in *Installation) Ask(ctx context.Context, args ...string) (string, error) {
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "%CONFIG%", in.file())
+	}
+	cmd := exec.CommandContext(ctx, in.Program, append([]string{"--profile", in.Data("operator.json")}, args...)...)
+	cmd.Dir = in.Folder
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("aval %s: %w: %s", strings.Join(args, " "), err, said.Bytes())
+	}
+	return string(out), err
+}
+
 // firstWrite tells when something was written for the first time.
 type firstWrite struct {
 	once sync.Once
