@@ -59,11 +59,15 @@ $(ANVIL): internal/chain/evm/nodes/package-lock.json
 
 .PHONY: test-nodes
 test-nodes: nodes ## Run the tests against real nodes, which are processes of their own
-	go test -tags nodes -timeout 10m ./internal/chain/evm/... ./test/chainfaults
+	go test -tags nodes -timeout 10m -parallel 4 ./internal/chain/evm/... ./test/chainfaults
 
 .PHONY: chainfaults
 chainfaults: nodes ## Kill, reorganise and empty real nodes under load, for some minutes: 500 kills, 200 reorganisations, 100 empty pools
-	go test -count=1 -tags nodes -timeout 0 -v ./test/chainfaults -args -kills=500 -transfers=20000 -reorgs=200 -drops=100
+	go test -count=1 -tags nodes -timeout 0 -parallel 4 -v ./test/chainfaults -args -kills=500 -transfers=20000 -reorgs=200 -drops=100 -sicknesses=6
+
+.PHONY: chainfaults-postgres
+chainfaults-postgres: nodes ## The same, with the program on PostgreSQL (make services-up)
+	go test -count=1 -tags nodes,cluster -timeout 0 -parallel 4 -v ./test/chainfaults -args -postgres -kills=500 -transfers=20000 -reorgs=200 -drops=100 -sicknesses=6
 
 .PHONY: services-up
 services-up: ## Start PostgreSQL, etcd and Kafka on loopback for the cluster tests (installs, builds or fetches what is missing; data in .services)
