@@ -13,6 +13,7 @@ import (
 type benchCommands struct {
 	Steps     benchStepsCommand     `cmd:"" help:"The engine alone: workflows of seven Tasks, each committed before the next begins. The unit of rate is a step."`
 	Messages  benchMessagesCommand  `cmd:"" help:"Signed note.v1 messages through the HTTP API, from submission to the archive."`
+	Leases    benchLeasesCommand    `cmd:"" help:"Leases on keys: taken and given back, in the registry of the configuration. The unit of rate is a cycle of both."`
 	Signing   benchSigningCommand   `cmd:"" help:"The signing pipeline on PostgreSQL: from unsigned rows to verified transactions."`
 	Transfers benchTransfersCommand `cmd:"" help:"Signed transfer.v1 messages through the HTTP API, to confirmed on the development chain."`
 }
@@ -24,6 +25,7 @@ func (benchCommands) Help() string {
     aval bench steps --in-flight 64
     aval bench steps --in-flight 64 --config cluster.yaml
     aval bench messages --in-flight 128 --duration 20s
+    aval bench leases --config cluster.yaml --keys 64 --workers 16,64
     aval bench signing --config cluster.yaml --count 30000 --workers 1,2,4 --keys 16
     aval bench transfers --keys 16 --output json
     aval bench transfers --keys 16 --node geth --rate 50
