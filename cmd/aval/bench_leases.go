@@ -153,8 +153,8 @@ func (c *benchLeasesCommand) open(ctx context.Context) (b *leasesBench, err erro
 
 // prepare registers keys that nobody can sign with.
 func (b *leasesBench) prepare(ctx context.Context) error {
-	if b.storage.begun != nil {
-		begun, err := b.storage.begun(ctx)
+	if b.storage.contract != nil {
+		_, begun, err := b.storage.contract(ctx)
 		if err != nil {
 			return err
 		}
