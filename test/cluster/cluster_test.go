@@ -15,7 +15,7 @@ import (
 
 var (
 	longest = flag.Duration("longest", time.Second, "how long the longest cuts of a network last: 1s, 10s or 60s; shorter ones are tried as well")
-	every   = flag.Bool("every", false, "try every trouble of TestFaults, not a short selection")
+	every   = flag.Bool("every", false, "try every trouble and every cut, not a short selection")
 	only    = flag.String("only", "", "the troubles of TestFaults whose name matches this expression alone")
 	rounds  = flag.Int("rounds", 1, "how often each cut is tried")
 )

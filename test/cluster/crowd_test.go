@@ -28,6 +28,7 @@ type crowd struct {
 	live     []*stage.Process
 	operator *client.Client // of the first
 	payers   []payer
+	serving  int           // so many of the first processes have clients
 	strays   bool          // who is not answered asks the next process, until one answers; otherwise the SDK's attempts have to do
 	pause    time.Duration // between two messages of one client at one process
 
@@ -51,7 +52,7 @@ type place struct {
 	way       func(i int, server string) string // by which process i reaches the server at host:port; nil: directly
 	also      map[string]any                    // further configuration
 	args      []string                          // of each aval serve
-	before    func(*stage.Installation)         // what comes before the first start; may be nil
+	before    func(*crowd)                      // what comes before the first start; may be nil
 }
 
 // gather starts the processes and makes clients with a filled wallet each.
@@ -68,7 +69,7 @@ func gather(t *testing.T, at place) *crowd {
 	})
 	u, section := database.Fresh(t).Section(t)
 	folder := t.TempDir()
-	c := &crowd{t: t, chain: stage.NewChain(t, t.TempDir()), pause: 60 * time.Millisecond}
+	c := &crowd{t: t, chain: stage.NewChain(t, t.TempDir()), serving: at.processes, pause: 60 * time.Millisecond}
 	for i := range at.processes {
 		own := *u
 		if at.way != nil {
@@ -87,7 +88,7 @@ func gather(t *testing.T, at place) *crowd {
 		c.all = append(c.all, stage.Install(t, program, fields))
 		c.live = append(c.live, nil)
 		if at.before != nil {
-			at.before(c.all[i])
+			at.before(c)
 		}
 		c.start(i, "", at.args...)
 	}
@@ -154,7 +155,7 @@ func (c *crowd) enroll(name string, attempts int) error {
 		return err
 	}
 	var p payer
-	for _, in := range c.all {
+	for _, in := range c.all[:c.serving] {
 		party := *first
 		if party.Client, err = client.New(in.URL, client.WithCredentials(first.ID, first.Secret), client.WithAttempts(attempts)); err != nil {
 			return err

@@ -24,7 +24,7 @@ type fleet struct {
 
 // fleetRoles are the processes of a fleet.
 func fleetRoles() []string {
-	return []string{"api", "controller", "relay", "signing-worker", "signing-worker", "sender", "tx-verify", "watcher"}
+	return []string{"api", "key-manager", "controller", "relay", "signing-worker", "signing-worker", "sender", "tx-verify", "watcher"}
 }
 
 // launch starts the servers and the processes.
@@ -40,6 +40,8 @@ func launch(t *testing.T) *fleet {
 	f.ways["etcd"] = stage.NewProxy(t, registry.Host)
 	also := pipeline()
 	also["kafka"] = map[string]any{"brokers": f.ways["kafka"].Address, "partitions": 8}
+	keys := stage.FreeAddress(t)
+	also["key_manager"] = map[string]any{"address": keys, "listen": keys, "plaintext": true}
 	also["etcd"] = map[string]any{"endpoints": []string{"http://" + f.ways["etcd"].Address}}
 	f.crowd = gather(t, place{
 		processes: 1, attempts: 3, admin: f.servers["postgres"].URL(t), also: also, args: []string{"--role", "api"},
@@ -47,14 +49,15 @@ func launch(t *testing.T) *fleet {
 			f.ways["postgres"] = stage.NewProxy(t, upstream)
 			return f.ways["postgres"].Address
 		},
-		before: func(in *stage.Installation) {
-			if _, err := in.Run(t.Context(), "cluster", "init"); err != nil {
+		before: func(c *crowd) {
+			if _, err := c.all[0].Run(t.Context(), "cluster", "init"); err != nil {
 				t.Fatal(err)
 			}
+			c.join(c.all[0], f.roles[1]) // whom the others need at their start
 		},
 	})
 	f.strays, f.pause = true, 250*time.Millisecond
-	for _, role := range f.roles[1:] {
+	for _, role := range f.roles[2:] {
 		f.join(f.all[0], role)
 	}
 	f.records = (&kafkatrial.Server{Given: f.ways["kafka"].Address}).Disturb(t, "aval.")

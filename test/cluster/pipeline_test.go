@@ -59,6 +59,7 @@ func pipeline() map[string]any {
 // others. Continued, the first decides nothing under its old lease, and the second signs what was decided or nothing: no nonce is used
 // twice and no transfer paid twice.
 func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
+	t.Parallel()
 	const lease = 30 * time.Second // see signer.Options
 	c := gather(t, place{processes: 1, attempts: 10, payers: 16, also: pipeline()})
 	for _, role := range []string{"relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {

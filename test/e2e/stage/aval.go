@@ -50,7 +50,7 @@ type Installation struct {
 func Install(tb testing.TB, program string, fields map[string]any) *Installation {
 	tb.Helper()
 	in := &Installation{Program: program, Folder: tb.TempDir()}
-	listen := freeAddress(tb)
+	listen := FreeAddress(tb)
 	in.URL = "http://" + listen
 	in.config = map[string]any{
 		"data": in.Data(""), "api": map[string]any{"listen": listen}, "auth": map[string]any{"dev_issuer": true},
@@ -98,8 +98,8 @@ func (in *Installation) file() string { return filepath.Join(in.Folder, "aval.ya
 // Data is the path of a file in the data folder.
 func (in *Installation) Data(name string) string { return filepath.Join(in.Folder, "data", name) }
 
-// freeAddress is an address on loopback on which nothing listens.
-func freeAddress(tb testing.TB) string {
+// FreeAddress is an address on loopback on which nothing listens.
+func FreeAddress(tb testing.TB) string {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

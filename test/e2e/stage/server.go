@@ -68,7 +68,7 @@ func (s *Server) URL(tb testing.TB) string {
 // NewKafka starts a broker that is reached by a way which can be cut: it tells its clients that way as its own address.
 func NewKafka(tb testing.TB) (*Server, *Proxy) {
 	tb.Helper()
-	at := freeAddress(tb)
+	at := FreeAddress(tb)
 	way := NewProxy(tb, at)
 	_, port, err := net.SplitHostPort(at)
 	if err != nil {
