@@ -46,7 +46,7 @@ func troubles() []trouble {
 	}
 	for _, role := range slices.Compact(fleetRoles()) {
 		all = append(all,
-			trouble{role + " killed", role == "signing-worker", func(f *fleet) { f.kill(role) }},
+			trouble{role + " killed", role == "relay", func(f *fleet) { f.kill(role) }},
 			trouble{role + " stopped for a while", false, func(f *fleet) { f.pauseRole(role, 5*time.Second) }},
 			trouble{role + " told to end", false, func(f *fleet) { f.terminate(role) }})
 	}
