@@ -100,14 +100,14 @@ func (f *fleet) terminate(role string) {
 // killServer kills a server and starts it again on its data when those who need it have said that they are not ready.
 func (f *fleet) killServer(name string) {
 	err := f.servers[name].Act("kill")
-	f.readiness(http.StatusServiceUnavailable)
+	f.readiness(name, http.StatusServiceUnavailable)
 	if err == nil {
 		err = f.servers[name].Act("start")
 	}
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.readiness(http.StatusOK)
+	f.readiness(name, http.StatusOK)
 }
 
 // sever cuts a server off from everybody.

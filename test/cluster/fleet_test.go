@@ -137,10 +137,14 @@ func (f *fleet) looks(t *testing.T) {
 	}
 }
 
-// readiness waits until the roles that read what was signed say that they are ready, or not.
-func (f *fleet) readiness(want int) {
+// readiness waits until those who need a server say that they are ready, or not.
+func (f *fleet) readiness(server string, want int) {
 	f.t.Helper()
-	for _, at := range append(f.having("sender"), f.having("tx-verify")...) {
+	need := append(f.having("sender"), f.having("tx-verify")...)
+	if server == "etcd" {
+		need = f.having("key-manager")
+	}
+	for _, at := range need {
 		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 			got := (&stage.Party{URL: f.all[at].URL}).Do(f.t, "GET", "/readyz", "none", nil)
 			if got.Status == want {
