@@ -126,7 +126,7 @@ func TestI14TheProgramIsReorganised(t *testing.T) {
 		}
 		s.pay(1 + chance.Below(2))
 		s.mine(1) // mined, and not confirmed
-		recent := s.all[max(0, len(s.all)-24):]
+		recent := s.all[max(0, len(s.all)-60):]
 		s.seen(recent)
 		taken += s.reorganise(depth, recent, want)
 		s.confirmed(recent, s.growing())
