@@ -261,6 +261,12 @@ func (s *site) goesOn(spoilt *shipment, began hexutil.Uint64) {
 	s.t.Helper()
 	s.order(4)
 	s.submit(s.t.Context(), 4)
+	eventually(s.t, "those behind to be signed", func() bool {
+		return !slices.ContainsFunc(s.all[len(s.all)-4:], func(m *shipment) bool {
+			tx := s.of(m)
+			return len(tx.Attempts) == 0 || tx.Attempts[0].Hash == ""
+		})
+	}, s.pending)
 	for next := time.Now(); ; time.Sleep(time.Until(next)) {
 		next = time.Now().Add(time.Second)
 		s.mine(1)
