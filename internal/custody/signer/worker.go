@@ -46,7 +46,7 @@ const (
 const (
 	outcomeSigned  = "signed"
 	outcomeRefused = "refused"
-	outcomeLeft    = "left" // to be tried again: a key or a node was not to be had
+	outcomeLeft    = "left" // to be tried again: a key or a node was not to be had, or it is decided and was not signed
 )
 
 // Group is the group of all signing workers.
@@ -230,7 +230,8 @@ func (w *Worker) publish(ctx context.Context, results []result) error {
 	return w.Requests.Close(ctx, done)
 }
 
-// refuse keeps why requests cannot be carried out, for their messages to act on. What may go well the next time is left open.
+// refuse keeps why requests cannot be carried out, for their messages to act on. What may go well the next time is left open, and
+// so is what is decided: its nonce is taken, and whatever hinders its signature has to be mended.
 func (w *Worker) refuse(ctx context.Context, open []Standing, results []result) error {
 	var refusals []Refusal
 	left := 0
@@ -238,7 +239,7 @@ func (w *Worker) refuse(ctx context.Context, open []Standing, results []result) 
 		if r.err == nil {
 			continue
 		}
-		if final(r.err) {
+		if decided := r.decision.Step != (Step{}); !decided && final(r.err) {
 			refusals = append(refusals, Refusal{Step: open[i].Step, Number: open[i].Number, Because: r.err})
 			continue
 		}

@@ -293,6 +293,38 @@ func TestI18APoisonRequestFailsAlone(t *testing.T) {
 	}
 }
 
+// TestWhatIsDecidedAndCannotBeSignedIsTold: a nonce is taken, so nothing is refused: the request stays open, and the log says why.
+func TestWhatIsDecidedAndCannotBeSignedIsTold(t *testing.T) {
+	h := newHall(t)
+	address, err := codec.Address("0x00000000000000000000000000000000000b0b01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := key.Key{ID: "key_elsewhere", Chain: network, Address: address}
+	if err := postgres.NewKeys(h.db).Add(t.Context(), elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	request := h.put(1, elsewhere)
+	var told bytes.Buffer
+	outcomes := map[string]int{}
+	w := h.worker()
+	w.Log, w.Observe = slog.New(slog.NewTextHandler(&told, nil)), func(outcome string, n int) { outcomes[outcome] += n }
+	for _, err := range w.Handle(t.Context(), h.records(request)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(h.decided(request)) != 1 || h.refusal(request[0]) != nil {
+		t.Fatalf("%d decided, refused with %v; want it decided alone", len(h.decided(request)), h.refusal(request[0]))
+	}
+	if outcomes["left"] != 1 || outcomes["refused"] != 0 {
+		t.Errorf("the outcomes are %v; want it left", outcomes)
+	}
+	if !bytes.Contains(told.Bytes(), []byte(request[0].Step.Message)) {
+		t.Errorf("the log does not tell of it: %s", told.String())
+	}
+}
+
 // TestARefusalIsToldOnce: the one who asks learns of it, and may then ask anew, with what fits.
 func TestARefusalIsToldOnce(t *testing.T) {
 	h := newHall(t)
