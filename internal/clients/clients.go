@@ -43,8 +43,6 @@ type Store interface {
 	Change(ctx context.Context, id string, change func(*Client) error) (Client, error)
 	// Get reads one: ErrUnknown otherwise. It is asked for each submission and answers without touching the disk mostly.
 	Get(ctx context.Context, id string) (Client, error)
-	// BySigner finds the client that an address signs for: ErrUnknown otherwise.
-	BySigner(ctx context.Context, signer common.Address) (Client, error)
 	// List gives all, by id and so by creation.
 	List(ctx context.Context) ([]Client, error)
 }

@@ -68,11 +68,6 @@ func (s *Service) Change(ctx context.Context, id string, change func(*Client) er
 // Get reads a client.
 func (s *Service) Get(ctx context.Context, id string) (Client, error) { return s.store.Get(ctx, id) }
 
-// BySigner finds the client that an address signs for.
-func (s *Service) BySigner(ctx context.Context, signer common.Address) (Client, error) {
-	return s.store.BySigner(ctx, signer)
-}
-
 // List gives all clients by creation.
 func (s *Service) List(ctx context.Context) ([]Client, error) { return s.store.List(ctx) }
 

@@ -42,15 +42,6 @@ func (s shelf) Change(ctx context.Context, id string, change func(*clients.Clien
 	return c, s.Put(ctx, c)
 }
 
-func (s shelf) BySigner(_ context.Context, signer common.Address) (clients.Client, error) {
-	for _, c := range s {
-		if slices.Contains(c.Signers, signer) {
-			return c, nil
-		}
-	}
-	return clients.Client{}, clients.ErrUnknown
-}
-
 func (s shelf) List(context.Context) (list []clients.Client, err error) {
 	for _, c := range s {
 		list = append(list, c)
@@ -85,9 +76,6 @@ func TestCreateThenDisableThenEnable(t *testing.T) {
 	}
 	if got, err := s.Get(t.Context(), c.ID); err != nil || got.Name != c.Name {
 		t.Errorf("read %+v, %v", got, err)
-	}
-	if got, err := s.BySigner(t.Context(), bob); err != nil || got.ID != c.ID {
-		t.Errorf("by signer %+v, %v", got, err)
 	}
 	if list, err := s.List(t.Context()); err != nil || len(list) != 1 {
 		t.Errorf("the list is %+v, %v", list, err)

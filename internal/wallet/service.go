@@ -145,19 +145,6 @@ func (s *Service) List(ctx context.Context, owner, cursor string, limit int) ([]
 	return s.store.List(ctx, owner, cursor, limit)
 }
 
-// ByAddress finds the wallet behind an address, in any notation that the chain allows.
-func (s *Service) ByAddress(ctx context.Context, chainID, address string) (Wallet, error) {
-	c, err := s.chain(chainID)
-	if err != nil {
-		return Wallet{}, err
-	}
-	canonical, err := c.Codec.Address(address)
-	if err != nil {
-		return Wallet{}, err
-	}
-	return s.store.ByAddress(ctx, chainID, canonical)
-}
-
 // Balance asks the chain what a wallet holds, in the asset's smallest unit. The asset is "native" or "erc20:" and the
 // contract's address.
 func (s *Service) Balance(ctx context.Context, id, asset string) (*big.Int, error) {

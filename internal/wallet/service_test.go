@@ -62,10 +62,6 @@ func (s *shelf) Named(_ context.Context, owner, name string) (wallet.Wallet, err
 	return s.find(func(w wallet.Wallet) bool { return w.Owner == owner && w.Name == name })
 }
 
-func (s *shelf) ByAddress(_ context.Context, chain, address string) (wallet.Wallet, error) {
-	return s.find(func(w wallet.Wallet) bool { return w.Chain == chain && w.Address == address })
-}
-
 func (s *shelf) List(_ context.Context, owner, cursor string, limit int) (page []wallet.Wallet, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,20 +246,6 @@ func TestListByPages(t *testing.T) {
 	}
 	_, err = s.List(t.Context(), "", "w3", 0)
 	wantCode(t, err, "cursor-malformed")
-}
-
-func TestByAddressInAnyNotation(t *testing.T) {
-	s, _, _, _ := open()
-	w := create(t, s, "cli_a", "main")
-	if got, err := s.ByAddress(t.Context(), "eip155:1", "0x1"); err != nil || got != w {
-		t.Errorf("found %+v, %v", got, err)
-	}
-	_, err := s.ByAddress(t.Context(), "eip155:1", "1")
-	wantCode(t, err, "address-malformed")
-	_, err = s.ByAddress(t.Context(), "eip155:9", "0x1")
-	wantCode(t, err, "chain-unknown")
-	_, err = s.ByAddress(t.Context(), "eip155:2", "0x1")
-	wantCode(t, err, "wallet-unknown")
 }
 
 func TestBalance(t *testing.T) {

@@ -43,8 +43,6 @@ type Store interface {
 	Get(ctx context.Context, id string) (Wallet, error)
 	// Named reads an owner's wallet by its name: ErrUnknown otherwise.
 	Named(ctx context.Context, owner, name string) (Wallet, error)
-	// ByAddress finds the wallet behind an address: ErrUnknown otherwise.
-	ByAddress(ctx context.Context, chain, address string) (Wallet, error)
 	// List gives an owner's wallets, all for "", by creation; at most limit after the id in cursor.
 	List(ctx context.Context, owner, cursor string, limit int) ([]Wallet, error)
 }

@@ -92,11 +92,6 @@ func (c *Clients) Get(ctx context.Context, id string) (clients.Client, error) {
 	return c.one(ctx, c.db.pool, "WHERE c.id = $1", clean(id))
 }
 
-// BySigner finds the client of an address.
-func (c *Clients) BySigner(ctx context.Context, signer common.Address) (clients.Client, error) {
-	return c.one(ctx, c.db.pool, "WHERE c.id = (SELECT client FROM signers WHERE address = $1)", signer[:])
-}
-
 // List gives all clients by id.
 func (c *Clients) List(ctx context.Context) ([]clients.Client, error) {
 	return rows(ctx, c.db, c.db.pool, client, clientSQL+"ORDER BY c.id")

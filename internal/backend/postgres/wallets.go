@@ -47,11 +47,6 @@ func (w *Wallets) Named(ctx context.Context, owner, name string) (wallet.Wallet,
 	return w.one(ctx, "WHERE owner = $1 AND name = $2", clean(owner), clean(name))
 }
 
-// ByAddress reads one by chain and address.
-func (w *Wallets) ByAddress(ctx context.Context, chain, address string) (wallet.Wallet, error) {
-	return w.one(ctx, "WHERE chain = $1 AND address = $2", clean(chain), clean(address))
-}
-
 func (w *Wallets) one(ctx context.Context, where string, args ...any) (wallet.Wallet, error) {
 	found, there, err := one(ctx, w.db, w.db.pool, walletRow, walletSQL+where, args...)
 	if err == nil && !there {

@@ -94,20 +94,6 @@ func (c *Clients) remember(client clients.Client, changes uint64) {
 	c.cache[client.ID] = client
 }
 
-// BySigner finds the client of an address.
-func (c *Clients) BySigner(ctx context.Context, signer common.Address) (client clients.Client, err error) {
-	err = c.db.view(ctx, func(conn *sqlite.Conn) error {
-		id := ""
-		if _, err := queryRow(conn, "SELECT client FROM signers WHERE address = ?", func(s *sqlite.Stmt) { s.BindBytes(1, signer[:]) },
-			func(s *sqlite.Stmt) { id = s.ColumnText(0) }); err != nil {
-			return err
-		}
-		client, err = readClient(conn, id)
-		return err
-	})
-	return client, err
-}
-
 // List gives all clients by id.
 func (c *Clients) List(ctx context.Context) (list []clients.Client, err error) {
 	err = c.db.view(ctx, func(conn *sqlite.Conn) error {

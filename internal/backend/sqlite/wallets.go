@@ -42,11 +42,6 @@ func (w *Wallets) Named(ctx context.Context, owner, name string) (wallet.Wallet,
 	return w.one(ctx, " WHERE owner = ? AND name = ?", owner, name)
 }
 
-// ByAddress reads one by chain and address.
-func (w *Wallets) ByAddress(ctx context.Context, chain, address string) (wallet.Wallet, error) {
-	return w.one(ctx, " WHERE chain = ? AND address = ?", chain, address)
-}
-
 func (w *Wallets) one(ctx context.Context, where string, texts ...string) (wal wallet.Wallet, err error) {
 	found := false
 	err = w.db.view(ctx, func(conn *sqlite.Conn) (err error) {

@@ -77,9 +77,6 @@ func replaced(t *testing.T, s Subject) {
 	later.Created = created.Add(time.Hour) // has no effect
 	s.put(t, later)
 	s.want(t, a, b)
-	if _, err := s.BySigner(t.Context(), addresses(1)[0]); !errors.Is(err, clients.ErrUnknown) {
-		t.Errorf("the signer that was taken out is still found (%v)", err)
-	}
 	b.Signers = addresses(1) // free again
 	s.put(t, b)
 	s.want(t, a, b)
@@ -88,10 +85,8 @@ func replaced(t *testing.T, s Subject) {
 func unknown(t *testing.T, s Subject) {
 	s.put(t, fresh("a", 1))
 	_, byID := s.Get(t.Context(), "cli_none")
-	_, bySigner := s.BySigner(t.Context(), addresses(9)[0])
-	_, zero := s.BySigner(t.Context(), common.Address{})
 	_, change := s.Change(t.Context(), "cli_none", func(*clients.Client) error { return errors.New("called for nobody") })
-	for i, err := range []error{byID, bySigner, zero, change} {
+	for i, err := range []error{byID, change} {
 		if !errors.Is(err, clients.ErrUnknown) {
 			t.Errorf("look-up %d answered %v, want ErrUnknown", i, err)
 		}
@@ -298,11 +293,6 @@ func (s Subject) want(t *testing.T, want ...clients.Client) {
 	for _, c := range want {
 		if got, err := s.Get(t.Context(), c.ID); err != nil || !reflect.DeepEqual(got, c) {
 			t.Errorf("read %+v (%v), want %+v", got, err, c)
-		}
-		for _, signer := range c.Signers {
-			if got, err := s.BySigner(t.Context(), signer); err != nil || !reflect.DeepEqual(got, c) {
-				t.Errorf("by signer %s: %+v (%v), want %+v", signer, got, err, c)
-			}
 		}
 	}
 	if list, err := s.List(t.Context()); err != nil || !reflect.DeepEqual(list, want) {

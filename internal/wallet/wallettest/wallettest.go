@@ -61,9 +61,7 @@ func unknown(t *testing.T, s Subject) {
 	_, byID := s.Get(t.Context(), "wal_none")
 	_, noName := s.Named(t.Context(), "cli_a", "Main")
 	_, otherOwner := s.Named(t.Context(), "cli_b", "main")
-	_, otherChain := s.ByAddress(t.Context(), "eip155:2", w.Address)
-	_, noAddress := s.ByAddress(t.Context(), w.Chain, "0x00")
-	for i, err := range []error{byID, noName, otherOwner, otherChain, noAddress} {
+	for i, err := range []error{byID, noName, otherOwner} {
 		if !errors.Is(err, wallet.ErrUnknown) {
 			t.Errorf("look-up %d answered %v, want ErrUnknown", i, err)
 		}
@@ -180,8 +178,7 @@ func (s Subject) wantAll(t *testing.T, want wallet.Wallet) {
 	t.Helper()
 	byID, err1 := s.Get(t.Context(), want.ID)
 	byName, err2 := s.Named(t.Context(), want.Owner, want.Name)
-	byAddress, err3 := s.ByAddress(t.Context(), want.Chain, want.Address)
-	if err := errors.Join(err1, err2, err3); err != nil || byID != want || byName != want || byAddress != want {
-		t.Errorf("found %+v, %+v, %+v (%v), want %+v", byID, byName, byAddress, err, want)
+	if err := errors.Join(err1, err2); err != nil || byID != want || byName != want {
+		t.Errorf("found %+v, %+v (%v), want %+v", byID, byName, err, want)
 	}
 }
