@@ -25,9 +25,11 @@ import (
 	"github.com/avalhq/aval/internal/custody/keystore/sealed"
 )
 
-// TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made
-// yet: AVAL_DATABASE_ADMIN, DBUSER and DBPASSWORD, and configurations that name it; ETCD and PREFIX are a registry of the script's
-// own, TOPICS the prefix of its topics, which are not made yet either. "park" parks a record of the topic due that nobody can use; "older" and "newer" change the level of the database; "tofiles FOLDER" moves its sealed keys into a folder, where versions
+// TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made yet:
+// AVAL_DATABASE_ADMIN, DBUSER, DBPASSWORD and DBHOST, and configurations that name it. SECONDADMIN, SECONDUSER and SECONDPASSWORD are
+// those of another one. ETCD and PREFIX are a registry of the script's own, TOPICS the prefix of its topics, which are not made yet
+// either. "park" parks a record of the topic due that nobody can use; "older" and "newer" change the level of the database;
+// "tofiles FOLDER" moves its sealed keys into a folder, where versions
 // before had them.
 func TestClusterScripts(t *testing.T) {
 	server := &trial.Server{Given: os.Getenv(trial.Variable)}
@@ -39,6 +41,10 @@ func TestClusterScripts(t *testing.T) {
 			e.Setenv("AVAL_DATABASE_ADMIN", database.Admin)
 			e.Setenv("DBUSER", user.Name)
 			e.Setenv("DBPASSWORD", user.Password)
+			second, stranger := server.Empty(t)
+			e.Setenv("SECONDADMIN", second.Admin)
+			e.Setenv("SECONDUSER", stranger.Name)
+			e.Setenv("SECONDPASSWORD", stranger.Password)
 			endpoint := etcdtrial.Endpoint(t, os.Getenv(etcdtrial.Variable))
 			e.Setenv("ETCD", endpoint)
 			e.Setenv("ETCDHOST", strings.TrimPrefix(endpoint, "http://"))
@@ -54,6 +60,7 @@ func TestClusterScripts(t *testing.T) {
 				return err
 			}
 			u.User = url.User(user.Name)
+			e.Setenv("DBHOST", u.Host)
 			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "managed.yaml": "data", "keymanager.yaml": "unused", "workers.yaml": "data", "kafka.yaml": "data"} {
 				text := "data: " + folder + "\ndatabase:\n  url: " + u.String() + "\n  password: env:DBPASSWORD\ncustody:\n  key_file: " + folder + ".kek\nchain:\n  dev:\n    port: 0\napi:\n  listen: 127.0.0.1:0\nauth:\n  dev_issuer: true\n"
 				switch name {

@@ -33,7 +33,7 @@ const lockInit = "SELECT pg_advisory_lock(1635148140, -2)"
 func Init(ctx context.Context, url string, user User) (level int64, err error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return 0, problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used; write postgres://user@host:port/name")
+		return 0, unusable(url, err)
 	}
 	where := location(config)
 	if err := makeDatabase(ctx, config); err != nil {

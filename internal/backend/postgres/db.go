@@ -54,7 +54,7 @@ type DB struct {
 func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used; write postgres://user@host:port/name")
+		return nil, unusable(url, err)
 	}
 	db := &DB{options: options, where: location(config.ConnConfig), wake: make(chan struct{}), accepts: make(chan *acceptance, 1024)}
 	if err := db.connect(ctx, config); err != nil {

@@ -43,7 +43,7 @@ type Snapshot struct {
 func OpenSnapshot(ctx context.Context, url string) (s *Snapshot, err error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used; write postgres://user@host:port/name")
+		return nil, unusable(url, err)
 	}
 	config.RuntimeParams["search_path"] = Schema
 	s = &Snapshot{where: location(config)}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 
@@ -82,16 +83,29 @@ func (db *DB) away() error {
 	return problem.New(problem.Unavailable, "storage-failed", "this process has lost its connection to the database %s and has not come back yet; try again", db.where)
 }
 
-// atStart is describe, but for a server that is not there: that is a mistake of the configuration, for which a process that cannot
-// begin does not wait. Later it is
-// a storage that fails, which what is under way waits for.
+// atStart is describe, but for a server that is not there, or is none: that is a mistake of the configuration, for which a process that
+// cannot begin does not wait. Later it is a storage that fails, which what is under way waits for.
 func atStart(where string, err error) error {
 	var unreachable *pgconn.ConnectError
 	var answered *pgconn.PgError
-	if errors.As(err, &unreachable) && !errors.As(err, &answered) {
-		return problem.New(problem.Invalid, "database-unreachable", "the database server %s cannot be reached; start it, or correct database.url", where)
+	switch {
+	case errors.As(err, &answered):
+	case errors.As(err, &unreachable):
+		return problem.New(problem.Invalid, "database-unreachable", "the database server %s cannot be reached (%w); start it, or correct database.url", where, unreachable.Unwrap())
+	case errors.Is(err, context.DeadlineExceeded):
+		return problem.New(problem.Invalid, "database-unreachable", "what listens at %s does not answer as a PostgreSQL server does (%w); start one there, or correct database.url", where, err)
 	}
 	return describe(where, err)
+}
+
+// unusable says why a URL cannot be used, as far as it can be said without repeating what may hold a password.
+func unusable(address string, err error) error {
+	cause := errors.New("it is not a URL")
+	var wrong *pgconn.ParseConfigError
+	if u, broken := url.Parse(address); broken == nil && strings.HasPrefix(u.Scheme, "postgres") && errors.As(err, &wrong) && wrong.Unwrap() != nil {
+		cause = wrong.Unwrap() // one of its parameters, or a file that it names
+	}
+	return problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used (%w); write postgres://user@host:port/name", cause)
 }
 
 // clean makes text fit for PostgreSQL, which stores neither the zero character nor broken UTF-8.

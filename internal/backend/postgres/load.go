@@ -23,7 +23,7 @@ type Parts func() (name string, from io.Reader, err error)
 func Load(ctx context.Context, url string, backup int64, replace bool, parts Parts) (err error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used; write postgres://user@host:port/name")
+		return unusable(url, err)
 	}
 	where := location(config)
 	if err := makeDatabase(ctx, config); err != nil {
@@ -187,7 +187,7 @@ func loadSequences(ctx context.Context, tx pgx.Tx, from io.Reader) error {
 func Grant(ctx context.Context, url string, user User) (err error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used; write postgres://user@host:port/name")
+		return unusable(url, err)
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

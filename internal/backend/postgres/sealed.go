@@ -30,7 +30,7 @@ func NewSealed(db *DB) *Sealed { return &Sealed{from: db.pool, where: db.where} 
 func ConnectSealed(ctx context.Context, url string) (*Sealed, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, problem.New(problem.Invalid, "database-url-invalid", "the URL of the database cannot be used; write postgres://user@host:port/name")
+		return nil, unusable(url, err)
 	}
 	config.RuntimeParams["search_path"] = Schema
 	conn, err := pgx.ConnectConfig(ctx, config)
