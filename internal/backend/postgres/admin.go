@@ -53,10 +53,26 @@ func Init(ctx context.Context, url string, user User) (level int64, err error) {
 	if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+Schema); err != nil {
 		return 0, describe(where, err)
 	}
+	if err := meanwhile(ctx, conn, user); err != nil {
+		return 0, describe(where, err)
+	}
 	if level, err = migrate(ctx, config); err != nil {
 		return 0, describe(where, err)
 	}
 	return level, describe(where, grant(ctx, conn, user))
+}
+
+// meanwhile makes the application's user when it is missing, and lets it use new tables from the moment that they are there: triggers on
+// old tables can need them, in programs that run, before grant says who may do what.
+func meanwhile(ctx context.Context, conn *pgx.Conn, user User) error {
+	name := pgx.Identifier{user.Name}.Sanitize()
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := makeUser(ctx, tx, user, name); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "ALTER DEFAULT PRIVILEGES IN SCHEMA "+Schema+" GRANT SELECT, INSERT ON TABLES TO "+name)
+		return err
+	})
 }
 
 // notNewer refuses a database that a newer program has prepared: the rights that this one would give are not those that it needs.
@@ -129,6 +145,7 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 // definitions, aliases, wallets, installation, sealed keys.
 const rights = `
 GRANT USAGE ON SCHEMA aval TO %[1]s;
+ALTER DEFAULT PRIVILEGES IN SCHEMA aval REVOKE ALL ON TABLES FROM %[1]s;
 REVOKE ALL ON ALL TABLES IN SCHEMA aval FROM %[1]s;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA aval TO %[1]s;
 REVOKE INSERT ON goose_db_version, compatibility FROM %[1]s;
