@@ -35,6 +35,13 @@ func leased(t *testing.T, c *remote.Client, id string) key.Lease {
 	return l
 }
 
+// soon ends what should have been answered at once.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func code(err error) string {
 	if err == nil {
 		return ""
@@ -53,7 +60,7 @@ func TestI10ASessionThatEndsLeavesItsKeysSetAside(t *testing.T) {
 	lost, kept := leased(t, first, "key_a"), leased(t, second, "key_b")
 	waiting := make(chan error)
 	go func() {
-		_, err := second.Lease(t.Context(), named(second, "key_a"))
+		_, err := second.Lease(soon(t), named(second, "key_a"))
 		waiting <- err
 	}()
 	s.closeLast(t)
@@ -86,7 +93,7 @@ func TestNobodyHoldsKeysUnderAnothersName(t *testing.T) {
 	one := s.beside(t, "signer-1")
 	defer func() { _ = one.Close() }()
 	for holder, refused := range map[string]bool{"signer-2/sign": true, "signer-10/sign": true, "sign": true, "worker-1/sign": true} {
-		_, err := one.Lease(t.Context(), key.Request{Holder: holder, Chain: "eip155:1", Pool: "hot", TTL: time.Hour})
+		_, err := one.Lease(soon(t), key.Request{Holder: holder, Chain: "eip155:1", Pool: "hot", TTL: time.Hour})
 		if got := code(err) == "key-holder-refused"; got != refused {
 			t.Errorf("as %s: %v", holder, err)
 		}
