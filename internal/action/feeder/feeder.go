@@ -17,7 +17,7 @@ import (
 // Ordering: by due time, roughly; none is starved. Consistency: a claimed id is not handed out again until settled, while
 // its claimer lives. Its conformance suite is feedertest.
 type Feeder interface {
-	// Claim waits until at least one id is due and gives at most limit of them, earliest first.
+	// Claim waits until at least one id is due and gives at most limit of them, of those that it knows the earliest first.
 	Claim(ctx context.Context, limit int) ([]message.ID, error)
 	// Settle ends claims: the ids may be handed out again when their messages are due.
 	Settle(ctx context.Context, ids []message.ID) error

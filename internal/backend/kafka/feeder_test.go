@@ -97,15 +97,14 @@ func (w *world) start(t *testing.T) process {
 	return process{db: db, feeder: f, table: table, crash: crash}
 }
 
-// TestFeeder runs the feeder's suite with ids that travel over Kafka; what is due is in PostgreSQL. With one partition ids come in
-// the order in which they were handed out.
+// TestFeeder runs the feeder's suite with ids that travel over Kafka; what is due is in PostgreSQL.
 func TestFeeder(t *testing.T) {
 	feedertest.Run(t, func(t *testing.T) feedertest.Backend { return newWorld(t, 1).backend(t) })
 }
 
 func (w *world) backend(t *testing.T) feedertest.Backend {
 	p := w.start(t)
-	return feedertest.Backend{Feeder: p.feeder, Store: postgres.NewGuarantee(p.db), Advance: w.advance, Reopen: func(t *testing.T) feedertest.Backend {
+	return feedertest.Backend{Travelling: true, Feeder: p.feeder, Store: postgres.NewGuarantee(p.db), Advance: w.advance, Reopen: func(t *testing.T) feedertest.Backend {
 		p.crash()
 		return w.backend(t)
 	}}

@@ -4,6 +4,7 @@ package feedertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,8 @@ type Backend struct {
 	Advance func(time.Duration)
 	// Reopen ends this instance as a crash would and opens the same data again.
 	Reopen func(t *testing.T) Backend
+	// Travelling says that ids come over a bus: one that was handed out early may arrive before one that is due earlier.
+	Travelling bool
 }
 
 // Run checks all of the contract against fresh instances from open. Their clock stands at Start.
@@ -165,11 +168,12 @@ func earliestFirst(t *testing.T, b Backend) {
 	commit(t, b.Store, tr)
 	early := guaranteetest.Accept(t, b.Store, "cli_a", "early")
 	b.Advance(time.Minute)
-	if ids := claim(t, b.Feeder, 1); len(ids) != 1 || ids[0] != early.ID {
-		t.Fatalf("claimed %v first, want %s", ids, early.ID)
+	claimed := append(claim(t, b.Feeder, 1), claim(t, b.Feeder, 1)...)
+	if b.Travelling && len(claimed) == 2 && claimed[0] == late.ID {
+		slices.Reverse(claimed)
 	}
-	if ids := claim(t, b.Feeder, 1); len(ids) != 1 || ids[0] != late.ID {
-		t.Fatalf("claimed %v second, want %s", ids, late.ID)
+	if want := []message.ID{early.ID, late.ID}; !slices.Equal(claimed, want) {
+		t.Fatalf("claimed %v, want %v", claimed, want)
 	}
 }
 
