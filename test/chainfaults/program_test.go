@@ -226,7 +226,7 @@ func TestI6TheProgramWhenTheBaseFeeLeaps(t *testing.T) {
 }
 
 // TestI12TheProgramsLaneGoesOn: in the middle of a lane is one with too little gas, as the node has estimated wrongly, and later one
-// that offers less than the next block asks. Those behind are mined within three blocks, a second each.
+// that offers less than the next block asks. Those behind are mined within three blocks.
 func TestI12TheProgramsLaneGoesOn(t *testing.T) {
 	t.Parallel()
 	node := still(t)
@@ -256,7 +256,10 @@ func TestI12TheProgramsLaneGoesOn(t *testing.T) {
 	s.check()
 }
 
-// goesOn submits four transfers behind one that cannot be mined, lets the chain make a block a second, and counts those until all are.
+// between is the time from block to block: enough for a busy machine to look at each.
+const between = 2 * time.Second
+
+// goesOn submits four transfers behind one that cannot be mined, lets the chain make blocks, and counts those until all are.
 func (s *site) goesOn(spoilt *shipment, began hexutil.Uint64) {
 	s.t.Helper()
 	s.order(4)
@@ -268,7 +271,7 @@ func (s *site) goesOn(spoilt *shipment, began hexutil.Uint64) {
 		})
 	}, s.pending)
 	for next := time.Now(); ; time.Sleep(time.Until(next)) {
-		next = time.Now().Add(time.Second)
+		next = time.Now().Add(between)
 		s.mine(1)
 		var count hexutil.Uint64
 		check(s.t, s.node.Call(s.t.Context(), &count, "eth_getTransactionCount", s.wallets[0].Address, "latest"))
