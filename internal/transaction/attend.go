@@ -261,10 +261,13 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 	if len(m.Fates) == 0 && len(m.Events) == 0 && m.Settled == info.Settled {
 		return nil
 	}
-	if err := k.Store.Mark(ctx, info.Key, m); err != nil {
-		return fmt.Errorf("record what became of the transactions of the key %s: %w", info.Key, err)
+	ended, err := k.record(ctx, l, info, m)
+	if err != nil {
+		return err
 	}
-	k.fates(l, info, m.Fates)
+	if len(ended) > 0 && k.options.Observe.End != nil {
+		k.options.Observe.End(ended)
+	}
 	for _, e := range m.Events {
 		l.change(e.Nonce, func(o *Open) { o.Capped = o.Capped || e.What == EventUnpayable })
 		k.tell(ctx, info, e)
@@ -276,9 +279,19 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 	return nil
 }
 
-// fates takes over what is recorded now, and tells who waits for it.
-func (k *Keeper) fates(l *lane, info Lane, fates map[uint64]Fate) {
-	var ended []signer.Step
+// record writes marks down and takes them over; nobody is answered from memory in between. After an error the store alone knows.
+func (k *Keeper) record(ctx context.Context, l *lane, info Lane, m Marks) (ended []signer.Step, err error) {
+	l.recording.Lock()
+	defer l.recording.Unlock()
+	if err := k.Store.Mark(ctx, info.Key, m); err != nil {
+		l.keep(false)
+		return nil, fmt.Errorf("record what became of the transactions of the key %s: %w", info.Key, err)
+	}
+	return k.fates(l, info, m.Fates), nil
+}
+
+// fates takes over what is recorded now, and gives the steps that somebody may wait for.
+func (k *Keeper) fates(l *lane, info Lane, fates map[uint64]Fate) (ended []signer.Step) {
 	for nonce, fate := range fates {
 		paid := false
 		l.change(nonce, func(o *Open) {
@@ -293,9 +306,7 @@ func (k *Keeper) fates(l *lane, info Lane, fates map[uint64]Fate) {
 			k.options.Observe.Paid(info, fate.Fee)
 		}
 	}
-	if len(ended) > 0 && k.options.Observe.End != nil {
-		k.options.Observe.End(ended)
-	}
+	return ended
 }
 
 // tell logs an event and counts it.

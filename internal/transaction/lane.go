@@ -13,6 +13,8 @@ type lane struct {
 	told  map[uint64]bool // of which nonces that was recorded
 	index *index
 
+	recording sync.RWMutex // held while marks are stored and taken over
+
 	mu        sync.Mutex // guards what follows; never held over I/O
 	info      Lane
 	nonce     uint64 // the chain's, at the newest look

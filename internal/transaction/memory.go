@@ -93,8 +93,10 @@ func (l *lane) keeps() bool {
 	return l.kept
 }
 
-// recorded is what is stored of a transaction, as this process knows it from keeping the lane.
+// recorded is what is stored of a transaction, as this process knows it from keeping the lane. It waits for what is just being stored.
 func (l *lane) recorded(nonce uint64) (t Transaction, known bool) {
+	l.recording.RLock()
+	defer l.recording.RUnlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if o := l.open[nonce]; o != nil && l.kept {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
@@ -72,6 +73,56 @@ func TestWhoKeepsALaneReadsNothingTwice(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%d is remembered as %+v, and stored as %+v", i, got.Fate, want.Fate)
 		}
+	}
+}
+
+// overtaken has somebody ask between the moment at which marks are stored and that at which whoever stored them knows.
+type overtaken struct {
+	transaction.Store
+	ask func(m transaction.Marks)
+}
+
+func (o *overtaken) Mark(ctx context.Context, key string, m transaction.Marks) error {
+	err := o.Store.Mark(ctx, key, m)
+	if err == nil {
+		o.ask(m)
+	}
+	return err
+}
+
+// TestI14NobodyIsToldLessThanIsStored: memory does not say what was, once something else is stored.
+func TestI14NobodyIsToldLessThanIsStored(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick})
+	var steps []signer.Step // by nonce
+	var asking sync.WaitGroup
+	var asked atomic.Int64
+	store := &overtaken{Store: r.store, ask: func(m transaction.Marks) {
+		for nonce, fate := range m.Fates {
+			step, answered := steps[nonce], make(chan struct{})
+			asking.Go(func() {
+				defer close(answered)
+				found, err := r.keeper.Find(t.Context(), []signer.Step{step})
+				if now := found[step].Fate; err == nil && now.Status != fate.Status && now.Status != transaction.Confirmed {
+					t.Errorf("nonce %d is stored as %s, and told to be %s", nonce, fate.Status, now.Status)
+				}
+				asked.Add(1)
+			})
+			select {
+			case <-answered:
+			case <-time.After(20 * time.Millisecond): // who waits is answered afterwards
+			}
+		}
+	}}
+	ports := transaction.Ports{Store: store, Network: r.network, Follower: r.network, Market: r.network, Signer: r.signer, Keys: r.keys}
+	r.keeper = transaction.New(ports, r.options)
+	steps = append(steps, r.sign(t, 1, nil)...)
+	steps = append(steps, r.sign(t, 5, nil)...)
+	r.run(t)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
+	r.ended(t, steps)
+	asking.Wait()
+	if asked.Load() < 6 {
+		t.Errorf("only %d marks were asked for", asked.Load())
 	}
 }
 
