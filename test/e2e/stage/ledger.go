@@ -59,8 +59,10 @@ func (l Ledger) Besides(broadcast map[string]*types.Transaction) (raised int, wr
 		from, err := types.Sender(types.LatestSignerForChainID(tx.ChainId()), tx)
 		mined := l[from]
 		switch {
-		case err != nil || tx.Nonce() >= uint64(len(mined)):
-			wrong = append(wrong, fmt.Errorf("%s, nonce %d of %s, was broadcast, and no block has its nonce: signed besides what was decided (I13, I15), %w", hash, tx.Nonce(), from, err))
+		case err != nil:
+			wrong = append(wrong, fmt.Errorf("%s was broadcast, and nobody can have signed it: %w", hash, err))
+		case tx.Nonce() >= uint64(len(mined)):
+			wrong = append(wrong, fmt.Errorf("%s, nonce %d of %s, was broadcast, and no block has its nonce: signed besides what was decided (I13, I15)", hash, tx.Nonce(), from))
 		case mined[tx.Nonce()].Hash() == tx.Hash():
 		case sameIntent(mined[tx.Nonce()], tx) || Idle(mined[tx.Nonce()], from) || Idle(tx, from):
 			raised++
