@@ -98,7 +98,7 @@ func TestTransactionsUnderLeasesElsewhere(t *testing.T) {
 		return transactiontest.Harness{Faults: c.options.Faults, Open: func(t testing.TB) transactiontest.Ports {
 			k := c.open(t)
 			transactions := postgres.NewTransactions(c.db)
-			return transactiontest.Ports{Keys: k, Decisions: postgres.NewDecisionsUnder(c.db, k), Store: transactions, Journal: transactions}
+			return transactiontest.Ports{Keys: k, Trust: k, Decisions: postgres.NewDecisionsUnder(c.db, k), Store: transactions, Journal: transactions}
 		}}
 	})
 }

@@ -255,7 +255,9 @@ func TestNoServer(t *testing.T) {
 
 // TestACertificateThatIsNotBelieved: a server that is there, whose authority this process does not know.
 func TestACertificateThatIsNotBelieved(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.EnableHTTP2 = true // as etcd's clients speak it
+	server.StartTLS()
 	defer server.Close()
 	_, err := etcd.Open(t.Context(), etcd.Options{Endpoints: []string{server.URL}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
 	if problem.From(err).Code != "etcd-certificate-refused" || problem.KindOf(err) != problem.Invalid || !strings.Contains(err.Error(), "unknown authority") {

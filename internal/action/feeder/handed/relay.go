@@ -93,7 +93,7 @@ func (r *Relay) hand(ctx context.Context) error {
 	ids, err := r.Table.Hand(waiting, handBatch)
 	cancel()
 	if err != nil || len(ids) == 0 {
-		return unlessIdle(ctx, err)
+		return unlessIdle(err)
 	}
 	begun := time.Now()
 	records := make([]bus.Record, len(ids))
@@ -116,8 +116,8 @@ func (r *Relay) hand(ctx context.Context) error {
 }
 
 // unlessIdle leaves out the end of a wait in which nothing was due.
-func unlessIdle(ctx context.Context, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+func unlessIdle(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
 	return err

@@ -195,8 +195,8 @@ func (q *Queue) Freed(id, pool string) {
 		first = nil
 	}
 	if pool != "" {
-		if any := q.head(want{pool: pool}); any != nil && (first == nil || any.number < first.number) {
-			first = any
+		if other := q.head(want{pool: pool}); other != nil && (first == nil || other.number < first.number) {
+			first = other
 		}
 	}
 	if first != nil {
