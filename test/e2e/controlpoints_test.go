@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,17 +179,27 @@ func TestI5KilledBetweenSendAndAnswer(t *testing.T) {
 	}
 }
 
-// killed sends a transfer and kills Aval when the service hears of an effect.
+// killed sends a transfer and kills Aval when the service hears of an effect. Those asked at the same time answer after that: two of
+// three are enough, and the third would not be asked any more.
 func (s screened) killed(service string, trouble stage.Trouble) {
 	s.t.Helper()
-	var struck atomic.Bool
+	var once sync.Once
+	struck := make(chan struct{})
 	process := s.process
-	s.other.Trouble(func(name string, r *http.Request) stage.Trouble {
-		if name != service || r.Method != http.MethodPost || struck.Swap(true) {
+	s.other.Trouble(func(name string, r *http.Request) (meets stage.Trouble) {
+		if r.Method != http.MethodPost || name != service && (service == "bank" || !slices.Contains([]string{"north", "south", "east"}, name)) {
 			return stage.Fine
 		}
-		process.Kill()
-		return trouble
+		if name != service {
+			<-struck
+			return stage.Fine
+		}
+		once.Do(func() {
+			process.Kill()
+			close(struck)
+			meets = trouble
+		})
+		return meets
 	})
 	rec := s.transfer(payee, "native", "25")
 	s.dies()
