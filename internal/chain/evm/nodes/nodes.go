@@ -293,7 +293,7 @@ func (n *Node) signal(signal syscall.Signal) error {
 // Close ends the process and removes its folder.
 func (n *Node) Close() error { return errors.Join(n.Kill(), os.RemoveAll(n.folder)) }
 
-// Fund gives coin to an address and waits until the newest block shows it.
+// Fund gives coin to an address and waits until the newest block shows it, and the node takes what is paid with it.
 func (n *Node) Fund(ctx context.Context, address string, wei *big.Int) error {
 	n.funding.Lock()
 	defer n.funding.Unlock()
@@ -307,7 +307,35 @@ func (n *Node) Fund(ctx context.Context, address string, wei *big.Int) error {
 	if err := n.Call(ctx, &n.lastFunds, "eth_sendTransaction", map[string]any{"from": accounts[0], "to": address, "value": (*hexutil.Big)(wei)}); err != nil {
 		return fmt.Errorf("the node's own account does not pay: %w", err)
 	}
-	return n.mined(ctx, n.lastFunds)
+	if err := n.mined(ctx, n.lastFunds); err != nil {
+		return err
+	}
+	return n.forgotten(ctx, accounts[0], n.lastFunds)
+}
+
+// forgotten waits until geth's pool has no transaction of that hash any more: it looks at a new block, and at the balances in it, a
+// moment after everybody else can.
+func (n *Node) forgotten(ctx context.Context, from common.Address, hash common.Hash) error {
+	for {
+		var waiting struct {
+			Pending map[string]struct{ Hash common.Hash }
+		}
+		if err := n.Call(ctx, &waiting, "txpool_contentFrom", from); err != nil {
+			return fmt.Errorf("ask for what waits of the node's own account: %w", err)
+		}
+		there := false
+		for _, tx := range waiting.Pending {
+			there = there || tx.Hash == hash
+		}
+		if !there {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the node keeps the mined transaction %s in its pool: %w", hash, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // mined waits for a receipt. An error is asked again: geth has no receipts in its first moments.
