@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -70,6 +71,9 @@ func main() { os.Exit(run()) }
 
 // run is main with an exit code. The first interrupt ends the work cleanly, the second one at once.
 func run() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // a little memory for a twentieth of the processor: most of what a transfer leaves is garbage at once
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 2)
