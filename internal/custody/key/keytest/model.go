@@ -38,12 +38,12 @@ func model(t *testing.T, h Harness) {
 	r := h.Open(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{h: h, tb: t, r: r, pool: typeid.New("pool"), keys: map[string]*modelKey{}}
+		defer func() { r = m.r }() // also after a history that rapid gives up in its middle
 		m.add(rt)
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.check, "add": m.add, "lease one": m.leaseOne, "lease any": m.leaseAny, "lease any again": m.leaseAny,
 			"release": m.release, "quarantine": m.quarantine, "reconcile": m.reconcile, "restart": m.restart,
 		})
-		r = m.r
 	})
 }
 
