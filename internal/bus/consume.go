@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -84,7 +85,7 @@ func (c Consumer) Run(ctx context.Context) error {
 		}
 		if err != nil && ctx.Err() == nil {
 			c.Log.WarnContext(ctx, "records cannot be read; tried again", "group", c.Group, "topics", c.Topics, "error", err)
-			c.pause(ctx, n)
+			_ = lifecycle.Sleep(ctx, c.Pause(n))
 		}
 	}
 	return nil
@@ -124,8 +125,8 @@ func (c Consumer) settle(ctx context.Context, m Member, records []Record) error 
 		if len(left) == 0 {
 			return m.Commit(draining, records)
 		}
-		if c.pause(ctx, n); ctx.Err() != nil {
-			return ctx.Err()
+		if err := lifecycle.Sleep(ctx, c.Pause(n)); err != nil {
+			return err
 		}
 	}
 }
@@ -219,14 +220,4 @@ func (c Consumer) guarded(ctx context.Context, records []Record) (errs []error, 
 		return nil, problem.New(problem.Internal, "handler-panicked", "handling %d records of %s was answered with %d errors", len(records), records[0].Topic, len(errs))
 	}
 	return errs, nil
-}
-
-// pause waits before the next try, or until ctx ends.
-func (c Consumer) pause(ctx context.Context, n int) {
-	timer := time.NewTimer(c.Pause(n))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

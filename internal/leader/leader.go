@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // Elections is the port to what decides who leads.
@@ -51,7 +53,7 @@ func (s *Seat) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := s.serve(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "cannot campaign; tried again", "seat", s.name, "error", err)
-			pause(ctx)
+			_ = lifecycle.Sleep(ctx, again)
 		}
 	}
 	return nil
@@ -109,13 +111,4 @@ func (s *Seat) Had() bool {
 	_, done, had := s.Within(context.Background())
 	done()
 	return had
-}
-
-func pause(ctx context.Context) {
-	timer := time.NewTimer(again)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

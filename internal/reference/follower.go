@@ -9,6 +9,7 @@ import (
 
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/leader"
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
 )
 
@@ -74,7 +75,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		f.retry = min(max(2*f.retry, shortestRetry), longestRetry)
 		f.Log.ErrorContext(ctx, "Reference cannot follow Guarantee; queries show an older state until it can", "error", err, "again_in", f.retry)
 		f.observeFailure(ctx, err)
-		if !pause(ctx, f.retry) {
+		if lifecycle.Sleep(ctx, f.retry) != nil {
 			return nil
 		}
 	}
@@ -113,7 +114,7 @@ func (f *Follower) follow(ctx context.Context) error {
 		if after, err = f.apply(ctx, events); err != nil {
 			return err
 		}
-		if !pause(ctx, f.Pace-time.Since(began)) {
+		if lifecycle.Sleep(ctx, f.Pace-time.Since(began)) != nil {
 			return ctx.Err()
 		}
 	}
@@ -139,7 +140,7 @@ func (f *Follower) start(ctx context.Context) (after int64, err error) {
 	term, done, leads := f.Seat.Within(ctx)
 	defer done()
 	if !leads { // who leads rebuilds it
-		if !pause(ctx, waitForLeader) {
+		if lifecycle.Sleep(ctx, waitForLeader) != nil {
 			return 0, ctx.Err()
 		}
 		return f.start(ctx)
@@ -195,7 +196,7 @@ func (f *Follower) store(ctx context.Context, rows []Row, seq int64) error {
 		if err != nil || position >= seq {
 			return err
 		}
-		if !pause(ctx, waitForLeader) {
+		if lifecycle.Sleep(ctx, waitForLeader) != nil {
 			return ctx.Err()
 		}
 	}
@@ -280,19 +281,4 @@ func newest(events []event.Event) []Row {
 		rows = append(rows, events[i].Snapshot)
 	}
 	return rows
-}
-
-// pause waits; false means that ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

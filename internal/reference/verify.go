@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
 )
 
@@ -185,7 +186,7 @@ func (v *verifier) settle(ctx context.Context) error {
 			v.stuck = position + 1 // waited for once, not again for each batch of suspects
 			return nil
 		}
-		if !pause(ctx, wait) {
+		if lifecycle.Sleep(ctx, wait) != nil {
 			return ctx.Err()
 		}
 		wait = min(2*wait, 50*time.Millisecond)

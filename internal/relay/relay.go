@@ -16,6 +16,7 @@ import (
 
 	"github.com/avalhq/aval/internal/bus"
 	"github.com/avalhq/aval/internal/leader"
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // Batch is rows on their way.
@@ -89,7 +90,7 @@ func (r *Relay) serve(ctx context.Context, source Source) {
 		term, done, leads := r.Seat.Within(ctx)
 		if !leads {
 			done()
-			pause(ctx, unseated)
+			_ = lifecycle.Sleep(ctx, unseated)
 			continue
 		}
 		moved, err := r.follow(term, source)
@@ -100,7 +101,7 @@ func (r *Relay) serve(ctx context.Context, source Source) {
 		}
 		if err != nil && !deposed {
 			r.Log.ErrorContext(ctx, "cannot relay; tried again", "source", source.Name(), "error", err, "again_in", retry)
-			pause(ctx, retry)
+			_ = lifecycle.Sleep(ctx, retry)
 			retry = min(2*retry, longestRetry)
 		}
 	}
@@ -144,14 +145,4 @@ func (r *Relay) pass(ctx context.Context, source Source, after int64, batch Batc
 		r.Observe(source.Name(), len(batch.Records), age)
 	}
 	return nil
-}
-
-// pause waits, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

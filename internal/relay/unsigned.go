@@ -6,6 +6,7 @@ import (
 
 	"github.com/avalhq/aval/internal/bus"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // Unsigned is the source of requests to sign.
@@ -44,7 +45,7 @@ func (u *Unsigned) Read(ctx context.Context, after int64, limit int) (Batch, err
 	}
 	list, err := u.Requests.List(ctx, after, limit)
 	if err == nil && len(list) == 0 {
-		pause(ctx, tail)
+		err = lifecycle.Sleep(ctx, tail)
 	}
 	if err != nil || len(list) == 0 {
 		return Batch{}, err

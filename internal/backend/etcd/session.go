@@ -10,6 +10,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // session is this process as the others see it: an instance, which etcd removes when the process has been silent for too long.
@@ -66,7 +68,7 @@ func (in *session) keep(ctx context.Context) {
 			}
 		}
 		if err := in.revive(ctx, id); err != nil {
-			sleep(ctx, pause)
+			_ = lifecycle.Sleep(ctx, pause)
 		}
 	}
 }
@@ -106,11 +108,4 @@ func (in *session) leave(ctx context.Context) error {
 func leaseOf(id string) clientv3.LeaseID {
 	lease, _ := strconv.ParseInt(id, 16, 64) // it was formatted here
 	return clientv3.LeaseID(lease)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/key/line"
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // view is the registry as this process has seen it last. It may lag behind, never back: a row gives way to a later one only.
@@ -230,7 +231,7 @@ func (k *Keys) follow(ctx context.Context) {
 		cancel()
 		// What was missed, because there was no leader or because it is compacted away, is read in one piece.
 		for ctx.Err() == nil {
-			sleep(ctx, pause)
+			_ = lifecycle.Sleep(ctx, pause)
 			if _, err := k.reload(ctx); err == nil {
 				k.wakeOrphans()
 				break

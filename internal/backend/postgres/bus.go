@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/bus"
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // Bus serves bus.Bus from a table of records, for clusters that have no other bus. Records are read as events of the outbox are:
@@ -135,7 +136,7 @@ DELETE FROM bus_records r USING old WHERE r.topic = old.topic AND r.partition = 
 
 // trimming removes what nobody needs any more, until ctx ends. What it fails to remove it removes the next time.
 func (db *DB) trimming(ctx context.Context) {
-	for sleep(ctx, trimEvery) == nil {
+	for lifecycle.Sleep(ctx, trimEvery) == nil {
 		for removed, err := db.trimBus(ctx, time.Now()); removed > 0 && err == nil; {
 			removed, err = db.trimBus(ctx, time.Now())
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // seatClass makes the advisory locks of seats distinct from those of instances.
@@ -59,7 +61,7 @@ func (e *Elections) win(ctx context.Context, seat string) (*pgx.Conn, error) {
 			return conn, nil
 		}
 		if err == nil {
-			err = sleep(ctx, seatLook)
+			err = lifecycle.Sleep(ctx, seatLook)
 		}
 		if err != nil {
 			resign(conn)
@@ -91,15 +93,4 @@ func resign(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // a connection that cannot say goodbye is cut: the server notices
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

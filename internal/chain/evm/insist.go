@@ -8,6 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -18,10 +19,7 @@ func (n *Network) insist(ctx context.Context, raw [][]byte, said []verdict, poor
 		if poor = n.payable(ctx, raw, said, poor, errs); len(poor) == 0 {
 			return
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		_ = lifecycle.Sleep(ctx, pause)
 		poor = n.again(ctx, raw, said, poor, errs)
 	}
 	for _, i := range n.payable(ctx, raw, said, poor, errs) {

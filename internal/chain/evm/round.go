@@ -11,6 +11,8 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+
+	"github.com/avalhq/aval/internal/lifecycle"
 )
 
 // A node that says that it is asked too often is left alone: as long as it says, or for a time that doubles from the first to
@@ -59,23 +61,11 @@ func (e *endpoint) read(ctx context.Context, elems []rpc.BatchElem) error {
 		if left = open; len(left) == 0 {
 			return nil
 		}
-		if attempt < patience && !wait(ctx, 10*time.Millisecond<<attempt) {
+		if attempt < patience && lifecycle.Sleep(ctx, 10*time.Millisecond<<attempt) != nil {
 			break
 		}
 	}
 	return e.unanswered(left[0].Method, left[0].Error)
-}
-
-// wait tells whether the time passed before ctx ended.
-func wait(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // fitting is how many of the requests go into one round trip, by count and by bytes.

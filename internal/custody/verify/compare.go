@@ -9,6 +9,7 @@ import (
 
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/transaction"
 )
 
@@ -208,7 +209,7 @@ func (v *Verifier) compareFindings(ctx context.Context, c *Comparison, r *Report
 // compareBare looks again at decisions that had no bytes, when signing has had its time.
 func (v *Verifier) compareBare(ctx context.Context, c *Comparison, r *Report) error {
 	for _, b := range c.unready {
-		if err := pause(ctx, time.Until(b.at.Add(c.Grace))); err != nil {
+		if err := lifecycle.Sleep(ctx, time.Until(b.at.Add(c.Grace))); err != nil {
 			return err
 		}
 		some, err := v.Transactions.Range(ctx, b.key.ID, b.nonce, 1)
@@ -227,15 +228,4 @@ func (v *Verifier) compareBare(ctx context.Context, c *Comparison, r *Report) er
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, most time.Duration) error {
-	timer := time.NewTimer(max(0, most))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

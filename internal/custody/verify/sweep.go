@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/transaction"
 )
 
@@ -84,7 +85,7 @@ const every = 5 * time.Second
 
 // Watch sweeps until ctx ends. What fails is logged and tried again.
 func (v *Verifier) Watch(ctx context.Context) error {
-	for pause(ctx, every) == nil {
+	for lifecycle.Sleep(ctx, every) == nil {
 		if err := v.Sweep(ctx); err != nil && ctx.Err() == nil {
 			v.options.Log.WarnContext(ctx, "what is stored could not be verified; tried again", "error", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/avalhq/aval/internal/action/feeder"
 	"github.com/avalhq/aval/internal/bus"
 	"github.com/avalhq/aval/internal/leader"
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
 )
 
@@ -58,7 +59,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			r.drop(ctx)
 		}
 		done()
-		pause(ctx, wait)
+		_ = lifecycle.Sleep(ctx, wait)
 	}
 	return nil
 }
@@ -173,16 +174,4 @@ func (r *Relay) recount(ctx context.Context) (full bool, err error) {
 	}
 	r.out = left
 	return r.ids > most/2, nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d == 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
