@@ -116,18 +116,40 @@ func (k *Keeper) broadcast(ctx context.Context, all []bytesOf) {
 	if err := k.options.Faults.Hit("send.after"); err != nil {
 		return // carried out, and not known to be
 	}
+	now := Moment{Head: k.head.Load(), At: time.Now()}
 	for i, b := range all {
-		b.lane.answered(b.nonce, errs[i], k.options.Rules)
+		switch strikes := b.lane.answered(b.nonce, errs[i], now, k.options.Rules); {
+		case strikes == k.options.Rules.Certainty:
+			k.lookIn(atOnce)
+		case strikes > 0 && strikes < k.options.Rules.Certainty:
+			k.lookIn(soon)
+		}
 	}
 }
 
-// answered remembers what the node said of a transaction's newest bytes.
-func (l *lane) answered(nonce uint64, err error, r Rules) {
+// What a node will never take holds its lane up, and one answer is not believed. So it is asked again soon, and when it has said so
+// often enough the lane is looked at at once, not only at the next head.
+const (
+	soon   = time.Second
+	atOnce = 20 * time.Millisecond // the look that is under way ends first
+)
+
+// lookIn lets the next look come no later than after a pause, also without a new head.
+func (k *Keeper) lookIn(pause time.Duration) {
+	select {
+	case k.soon <- pause:
+	default: // one comes
+	}
+}
+
+// answered remembers what the node said of a transaction's newest bytes, and gives how often in a row it has said that it will
+// never take them.
+func (l *lane) answered(nonce uint64, err error, now Moment, r Rules) (strikes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := l.open[nonce]
 	if o == nil {
-		return
+		return 0
 	}
 	kind, code := problem.KindOf(err0(err)), problem.From(err0(err)).Code
 	if code == "chain-busy" {
@@ -141,9 +163,10 @@ func (l *lane) answered(nonce uint64, err error, r Rules) {
 		o.Refusal, o.Poor = err.Error(), code == "insufficient-funds"
 		o.Strikes++
 	default:
-		return // not known to have reached the node: it is offered again
+		return 0 // not known to have reached the node: it is offered again
 	}
-	o.Offered = Moment{Head: l.head, At: time.Now()}
+	o.Offered = now
+	return o.Strikes
 }
 
 // err0 is for looking into an error that may be nil.

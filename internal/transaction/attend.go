@@ -15,7 +15,7 @@ const chunk = 512
 // attend does one look at a lane: what is stored, what the chain shows, what follows from it.
 func (k *Keeper) attend(ctx context.Context, l *lane, info Lane, v View) {
 	info, err := k.foreign(ctx, l, info, &v)
-	rules := l.see(info, v, k.options.Rules)
+	rules := l.see(info, &v, k.options.Rules)
 	if err == nil {
 		err = k.load(ctx, l, info, v, rules)
 	}
@@ -52,7 +52,7 @@ func (k *Keeper) foreign(ctx context.Context, l *lane, info Lane, v *View) (Lane
 
 // watch is the look of a process that does not keep the lane: it takes note of how far the lane has come.
 func (k *Keeper) watch(l *lane, info Lane, v View) {
-	l.see(info, v, k.options.Rules)
+	l.see(info, &v, k.options.Rules)
 	l.forget(max(info.Settled, v.Nonce))
 	if l.keeps() && k.options.Observe.Lane != nil {
 		k.options.Observe.Lane(Sight{Lane: info}) // what it has told of the lane is over

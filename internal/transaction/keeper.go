@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/big"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
@@ -127,12 +128,14 @@ type Keeper struct {
 	mu      sync.Mutex
 	lanes   map[string]*lane // by key
 	index   *index
-	counted time.Time // when balances were asked for; Run alone uses it
+	head    atomic.Uint64      // the newest block that Run was told of
+	soon    chan time.Duration // the next look is to come no later
+	counted time.Time          // when balances were asked for; Run alone uses it
 }
 
 // New makes a Keeper for the network's chain.
 func New(ports Ports, options Options) *Keeper {
-	return &Keeper{Ports: ports, options: options.withDefaults(), lanes: map[string]*lane{}, index: &index{at: map[signer.Step]place{}}}
+	return &Keeper{Ports: ports, options: options.withDefaults(), lanes: map[string]*lane{}, index: &index{at: map[signer.Step]place{}}, soon: make(chan time.Duration, 1)}
 }
 
 // Run looks at all lanes at each new head, and now and then without one, until ctx ends. What fails at one look is tried at
@@ -144,7 +147,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	heads := k.Follower.Heads(ctx)
-	net := time.NewTimer(0)
+	net, due := time.NewTimer(0), time.Now()
 	defer net.Stop()
 	for {
 		var head uint64
@@ -157,9 +160,16 @@ func (k *Keeper) Run(ctx context.Context) error {
 				return nil
 			}
 			head = newest
+		case pause := <-k.soon:
+			if at := time.Now().Add(pause); at.Before(due) {
+				due = at
+				net.Reset(pause)
+			}
+			continue
 		case <-net.C:
 			head, err = k.Network.Head(ctx)
 		}
+		due = time.Now().Add(k.options.Every)
 		net.Reset(k.options.Every)
 		if err == nil {
 			err = k.lookAtAll(ctx, head, &working)
@@ -172,6 +182,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // lookAtAll asks for what concerns all lanes in one round trip, and then works on each lane for itself.
 func (k *Keeper) lookAtAll(ctx context.Context, head uint64, working *sync.WaitGroup) error {
+	k.head.Store(head)
 	lanes, err := k.Store.Lanes(ctx, k.Network.ID())
 	if err != nil || len(lanes) == 0 {
 		return err

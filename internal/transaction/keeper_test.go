@@ -225,6 +225,30 @@ func TestI12WhatTheNodeNeverTakesIsFilled(t *testing.T) {
 	}
 }
 
+// TestI12WhatTheNodeNeverTakesWaitsForNoBlock: the chain makes none, and nobody looks without one for an hour; the node is asked
+// again all the same, until what it says is believed.
+func TestI12WhatTheNodeNeverTakesWaitsForNoBlock(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: transaction.Rules{Grace: time.Hour, Slow: time.Hour}})
+	steps := r.sign(t, 1, only(0, func(tx *chain.Unsigned) { tx.Gas = 20_000 }))
+	var head uint64
+	var since time.Time
+	eventually(t, "the chain to come to rest", func() bool {
+		newest, err := r.network.Head(t.Context())
+		check(t, err)
+		if newest != head {
+			head, since = newest, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+	r.options.Every = time.Hour
+	r.restart()
+	r.run(t)
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps)...))
+	if mined, _ := r.ended(t, steps)[0].Ended(); mined.Kind != transaction.NoOp {
+		t.Errorf("it was mined as %+v", mined)
+	}
+}
+
 // TestI12WhatItsWorkflowForgotIsSent: decided and not signed, signed and not sent, with what follows behind them.
 func TestI12WhatItsWorkflowForgotIsSent(t *testing.T) {
 	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: quick})

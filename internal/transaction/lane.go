@@ -18,6 +18,7 @@ type lane struct {
 	mu        sync.Mutex // guards what follows; never held over I/O
 	info      Lane
 	nonce     uint64 // the chain's, at the newest look
+	since     Moment // of the look at which it was told first
 	looked    bool   // whether there was one
 	head      uint64 // the newest block at it
 	open      map[uint64]*Open
@@ -27,14 +28,17 @@ type lane struct {
 	others    bool // whether another one may have, at that look: what this one knows of its transactions may be old
 }
 
-// see notes what a look shows of the lane as a whole, and gives the rules for it.
-func (l *lane) see(info Lane, v View, r Rules) Rules {
+// see notes what a look shows of the lane as a whole, adds since when it shows it, and gives the rules for it.
+func (l *lane) see(info Lane, v *View, r Rules) Rules {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.looked && v.Nonce > l.nonce {
 		l.window.moved(info.Next-min(l.nonce, info.Next), v.Nonce-l.nonce, v.Now.Head, r)
 	}
-	l.info, l.nonce, l.head, l.looked = info, v.Nonce, v.Now.Head, true
+	if !l.looked || v.Nonce != l.nonce {
+		l.since = v.Now
+	}
+	l.info, l.nonce, l.head, l.looked, v.Since = info, v.Nonce, v.Now.Head, true, l.since
 	return l.narrowed(r)
 }
 

@@ -12,6 +12,7 @@ import (
 //	recorded in the highest block             always: its ancestors are the blocks of all others, so a reorganisation shows here
 //	recorded, and the chain's nonce is lower  a reorganisation, or a node that lags behind
 //	sent at an earlier head                   the first and the last of them: does the node still have it?
+//	refused for good                          always: the node is asked again and again
 //
 // With suspicion, after a look that has contradicted what is recorded or what was sent, everything is asked for.
 func Question(open []Open, v View, suspicion bool) (hashes []string) {
@@ -25,6 +26,8 @@ func Question(open []Open, v View, suspicion bool) (hashes []string) {
 		switch {
 		case t.Fate.Status == Lost:
 		case suspicion && (spent || t.Nonce < v.Nonce || waits(t, v)), i == top, i == first, i == last:
+			ask = true
+		case t.Refusal != "" && !t.Poor:
 			ask = true
 		case t.Nonce >= v.Nonce:
 			ask = spent
@@ -122,7 +125,10 @@ func Notice(open []Open, v View) {
 		case t.Nonce != v.Nonce || t.Offered.At.IsZero():
 			t.Waiting, t.Looks = Moment{}, 0
 		case t.Waiting.At.IsZero():
-			t.Waiting, t.Looks = v.Now, 0
+			t.Waiting, t.Looks = t.Offered, 0
+			if t.Waiting.Head < v.Since.Head { // then others were still before it
+				t.Waiting = v.Since
+			}
 		default:
 			t.Looks++
 		}

@@ -38,6 +38,7 @@ type Open struct {
 type View struct {
 	Now       Moment
 	Nonce     uint64                  // how many of the lane's transactions are mined
+	Since     Moment                  // of the look at which Nonce was told first
 	Head      uint64                  // of who told Nonce: who has come so far knows of all of them
 	Foreign   int                     // looks in a row, this one included, at which Nonce was above all that were decided
 	Found     map[string]chain.Status // by hash: what was asked for at this look
