@@ -18,6 +18,7 @@ var (
 	every   = flag.Bool("every", false, "try every trouble and every cut, not a short selection")
 	only    = flag.String("only", "", "the troubles of TestFaults whose name matches this expression alone")
 	rounds  = flag.Int("rounds", 1, "how often each cut is tried")
+	seed    = flag.Uint64("seed", 0, "which processes are killed by chance in TestFaults; 0 takes another each time")
 )
 
 // program is the path of aval, built once.

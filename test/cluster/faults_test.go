@@ -17,7 +17,8 @@ import (
 // trouble is something that happens to a role or to a server under load.
 type trouble struct {
 	name   string
-	short  bool // part of make test-cluster
+	short  bool          // part of make test-cluster
+	long   time.Duration // how long it lasts, when that is long: the load is thinner then
 	strike func(*fleet)
 }
 
@@ -29,7 +30,7 @@ func TestFaults(t *testing.T) {
 	f.looks(t)
 	for _, x := range troubles() {
 		if chosen.MatchString(x.name) && (x.short || *every || *only != "") {
-			f.try(x.name, x.strike)
+			f.try(x)
 		}
 	}
 	f.check()
@@ -41,60 +42,44 @@ func TestFaults(t *testing.T) {
 // troubles is the table.
 func troubles() []trouble {
 	all := []trouble{
-		{"topics deleted and made anew", true, (*fleet).deleteTopics},
-		{"offsets of all groups set to 0", true, (*fleet).rewind},
+		{name: "topics deleted and made anew", short: true, strike: (*fleet).deleteTopics},
+		{name: "offsets of all groups set to 0", short: true, strike: (*fleet).rewind},
+		{name: "processes killed by chance", strike: (*fleet).killByChance},
 	}
 	for _, role := range slices.Compact(fleetRoles()) {
 		all = append(all,
-			trouble{role + " killed", role == "relay", func(f *fleet) { f.kill(role) }},
-			trouble{role + " stopped for a while", false, func(f *fleet) { f.pauseRole(role, 5*time.Second) }},
-			trouble{role + " told to end", false, func(f *fleet) { f.terminate(role) }})
+			trouble{name: role + " killed", short: role == "relay", strike: func(f *fleet) { f.kill(role) }},
+			trouble{name: role + " killed at each of its points", strike: func(f *fleet) { f.killAt(role) }},
+			trouble{name: role + " stopped for a while", strike: func(f *fleet) { f.pauseRole(role, 5*time.Second) }},
+			trouble{name: role + " told to end", strike: func(f *fleet) { f.terminate(role) }})
 	}
-	for _, server := range []string{"postgres", "kafka", "etcd"} {
-		all = append(all, trouble{server + " killed", false, func(f *fleet) { f.killServer(server) }})
-		for _, long := range lengths() {
-			for _, how := range cuts {
-				if long > time.Second && how != stage.Silent && how != stage.WayBack {
-					continue // the others differ in how they begin and end
-				}
-				short := server == "kafka" && how == stage.WayBack && long == time.Second
-				all = append(all, trouble{fmt.Sprintf("%s cut off for %v (%s)", server, long, how), short, func(f *fleet) {
-					f.sever(server, how, long)
-				}})
-			}
+	for _, point := range []string{"decisions.decide.before", "signer.sign.before"} {
+		all = append(all, trouble{name: "signing-worker stopped under its lease at " + point, strike: func(f *fleet) { f.oversleep(point) }})
+	}
+	for _, server := range []string{"postgres", "kafka", "etcd", "key-manager"} {
+		if server != "key-manager" { // which is one of the roles
+			all = append(all, trouble{name: server + " server killed", strike: func(f *fleet) { f.killServer(server) }})
 		}
+		all = append(all, severed(server)...)
 	}
 	return all
 }
 
-// kill kills one process with a role, and starts it again a second later.
-func (f *fleet) kill(role string) {
-	at := f.having(role)[0]
-	f.live[at].Kill()
-	time.Sleep(time.Second) // without it
-	f.back(at)
-}
-
-// pauseRole stops one process with a role, which keeps its connections, and continues it.
-func (f *fleet) pauseRole(role string, long time.Duration) {
-	p := f.live[f.having(role)[0]]
-	if err := p.Pause(); err != nil {
-		f.t.Fatal(err)
+// severed are the cuts of a server from everybody. Of the long ones those two are tried that nobody is told of: the others differ in how they
+// begin and end.
+func severed(server string) (all []trouble) {
+	for _, long := range lengths() {
+		for _, how := range cuts {
+			if long > time.Second && how != stage.Silent && how != stage.WayBack {
+				continue
+			}
+			short := server == "kafka" && how == stage.WayBack && long == time.Second
+			all = append(all, trouble{name: fmt.Sprintf("%s cut off for %v (%s)", server, long, how), short: short, long: long, strike: func(f *fleet) {
+				f.sever(server, how, long)
+			}})
+		}
 	}
-	time.Sleep(long) // without it
-	if err := p.Continue(); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// terminate has one process with a role end in order, and starts it again.
-func (f *fleet) terminate(role string) {
-	at, began := f.having(role)[0], time.Now()
-	if err := f.live[at].Terminate(); err != nil {
-		f.t.Errorf("%s did not end in order: %v", role, err)
-	}
-	f.t.Logf("%s had ended after %v", role, time.Since(began).Round(time.Millisecond))
-	f.back(at)
+	return all
 }
 
 // killServer kills a server and starts it again on its data when those who need it have said that they are not ready.

@@ -17,8 +17,8 @@ import (
 type fleet struct {
 	*crowd
 	servers map[string]*stage.Server
-	ways    map[string]*stage.Proxy
-	roles   []string // of the processes, in the order of the crowd's
+	ways    map[string]*stage.Proxy // to the servers, and to the key-manager
+	roles   []string                // of the processes, in the order of the crowd's
 	records *kafkatrial.Disturber
 }
 
@@ -41,10 +41,11 @@ func launch(t *testing.T) *fleet {
 	also := pipeline()
 	also["kafka"] = map[string]any{"brokers": f.ways["kafka"].Address, "partitions": 8}
 	keys := stage.FreeAddress(t)
-	also["key_manager"] = map[string]any{"address": keys, "listen": keys, "plaintext": true}
+	f.ways["key-manager"] = stage.NewProxy(t, keys)
+	also["key_manager"] = map[string]any{"address": f.ways["key-manager"].Address, "listen": keys, "plaintext": true}
 	also["etcd"] = map[string]any{"endpoints": []string{"http://" + f.ways["etcd"].Address}}
 	f.crowd = gather(t, place{
-		processes: 1, attempts: 3, admin: f.servers["postgres"].URL(t), also: also, args: []string{"--role", "api"},
+		processes: 1, attempts: 3, payers: 16, admin: f.servers["postgres"].URL(t), also: also, args: []string{"--role", "api"},
 		way: func(_ int, upstream string) string {
 			f.ways["postgres"] = stage.NewProxy(t, upstream)
 			return f.ways["postgres"].Address
@@ -56,7 +57,7 @@ func launch(t *testing.T) *fleet {
 			c.join(c.all[0], f.roles[1]) // whom the others need at their start
 		},
 	})
-	f.strays, f.pause = true, 250*time.Millisecond
+	f.strays = true
 	for _, role := range f.roles[2:] {
 		f.join(f.all[0], role)
 	}
@@ -66,6 +67,16 @@ func launch(t *testing.T) *fleet {
 
 // back starts a process again, with its role.
 func (f *fleet) back(at int) { f.start(at, "", "--role", f.roles[at]) }
+
+// armed starts a process again that something will happen to, perhaps before it is ready.
+func (f *fleet) armed(at int, faults string) {
+	p, err := f.all[at].Start(faults, "--role", f.roles[at])
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(p.Kill)
+	f.live[at] = p
+}
 
 // having are the processes with a role.
 func (f *fleet) having(role string) (all []int) {
@@ -78,14 +89,16 @@ func (f *fleet) having(role string) (all []int) {
 }
 
 // try lets something happen under load. A transfer that is handed over when it is over ends, and so does everything else.
-func (f *fleet) try(name string, strike func(*fleet)) {
+func (f *fleet) try(x trouble) {
 	f.t.Helper()
+	f.pause = max(time.Second, x.long/15) // between two messages of each of sixteen clients
+	before := len(f.sent)
 	stop := f.load()
-	f.ahead(name + ", before")
-	strike(f)
-	took := f.ahead(name)
+	f.ahead(x.name + ", before")
+	x.strike(f)
+	took := f.ahead(x.name)
 	stop()
-	f.t.Logf("%s: a transfer that was handed over afterwards had ended after %v", name, took.Round(time.Millisecond))
+	f.t.Logf("%s: a transfer that was handed over afterwards had ended after %v; %d messages", x.name, took.Round(time.Millisecond), len(f.sent)-before)
 	f.settle()
 }
 
@@ -96,18 +109,17 @@ func (f *fleet) ahead(name string) time.Duration {
 	p := f.payers[0]
 	m := f.compose(p, 0, true)
 	f.see(m)
-	for m.failed == nil {
-		rec, err := p.at[0].Get(f.t.Context(), m.id)
-		switch {
-		case err == nil && rec.Status == client.Succeeded:
+	if m.failed != nil {
+		f.t.Fatalf("%s: a transfer was not accepted: %v\n%s", name, m.failed, f.stderr())
+	}
+	for time.Since(began) < patience {
+		if rec, err := p.at[0].Get(f.t.Context(), m.id); err == nil && rec.Status == client.Succeeded {
 			return time.Since(began)
-		case time.Since(began) > patience:
-			f.t.Fatalf("%s: after %v a transfer is %s, %v (I18)\n%s\n%s", name, patience, rec.Status, err, f.pending(), f.stderr())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	f.t.Fatalf("%s: a transfer was not accepted: %v\n%s", name, m.failed, f.stderr())
-	return 0
+	f.t.Errorf("%s: a transfer has not ended after %v (I18)\n%s\n%s", name, patience, f.pending(), f.stderr())
+	return patience
 }
 
 // witness asks Aval's own witnesses, after the chain: what was signed is what was decided (I7, I15), and no record was parked (I18).

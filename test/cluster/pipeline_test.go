@@ -54,13 +54,15 @@ func pipeline() map[string]any {
 	return map[string]any{"signing": map[string]any{"by": "workers", "events": true}}
 }
 
+// lease is how long a signing worker may use a key: see signer.Options.
+const lease = 30 * time.Second
+
 // TestI8AStoppedWorkerSignsNothing: a signing worker is stopped (SIGSTOP) under its lease, right before its decision, for longer than the
 // lease lasts; a second one between its decision and its signature. Their keys are set aside, compared with the chain and used by the
 // others. Continued, the first decides nothing under its old lease, and the second signs what was decided or nothing: no nonce is used
 // twice and no transfer paid twice.
 func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 	t.Parallel()
-	const lease = 30 * time.Second // see signer.Options
 	c := gather(t, place{processes: 1, attempts: 10, payers: 16, also: pipeline()})
 	for _, role := range []string{"relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {
 		c.join(c.all[0], role)
