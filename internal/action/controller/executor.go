@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,23 +45,32 @@ func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
 	}
 }
 
-// run runs a batch. What was abandoned before it began is not begun, and what has to report while it runs is run alone, as
-// only then it can be cut off alone.
+// run runs a batch. What was abandoned before it began is not begun.
 func (e *executor) run(ctx context.Context, batch []*flight) {
+	wanted := slices.DeleteFunc(batch, func(f *flight) bool {
+		abandoned := f.abandoned.Load()
+		if abandoned {
+			e.c.back(f, step.Outcome{})
+		}
+		return abandoned
+	})
+	for _, some := range runs(wanted, e.action.Batch) {
+		e.finish(ctx, some)
+	}
+}
+
+// runs splits flights into those that are run together, at most so many. What has to report while it runs is run alone, as only
+// then it can be cut off alone.
+func runs(batch []*flight, most int) (list [][]*flight) {
 	var together []*flight
 	for _, f := range batch {
-		switch {
-		case f.abandoned.Load():
-			e.c.back(f, step.Outcome{})
-		case f.run.Heartbeat > 0:
-			e.finish(ctx, []*flight{f})
-		default:
-			together = append(together, f)
+		if f.run.Heartbeat > 0 {
+			list = append(list, []*flight{f})
+			continue
 		}
+		together = append(together, f)
 	}
-	if len(together) > 0 {
-		e.finish(ctx, together)
-	}
+	return slices.AppendSeq(list, slices.Chunk(together, max(most, 1)))
 }
 
 func (e *executor) finish(ctx context.Context, batch []*flight) {

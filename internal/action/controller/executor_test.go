@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"errors"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,5 +30,61 @@ func TestADeadlineCutsOffNobodyElse(t *testing.T) {
 	}
 	if !errors.Is(outcomes[1].Err, unreachable) {
 		t.Errorf("what has no deadline failed with %v", outcomes[1].Err)
+	}
+}
+
+// TestWhatHasNoEffectIsRunTogether: the actions of a turn's messages are run in as few runs as each action takes, but for those that
+// have to report; a message gets its answers in the order in which it has asked, and one that panics fails alone (I18).
+func TestWhatHasNoEffectIsRunTogether(t *testing.T) {
+	var ran [][]string
+	run := func(_ context.Context, tasks []step.Task) []step.Outcome {
+		var states []string
+		out := make([]step.Outcome, len(tasks))
+		for i, task := range tasks {
+			if task.State == "Poison" {
+				panic("poison")
+			}
+			states, out[i].Note = append(states, task.State), task.State
+		}
+		ran = append(ran, states)
+		return out
+	}
+	actions, err := step.NewRegistry(step.Action{Name: "some", Batch: 3, Run: run}, step.Action{Name: "single", Run: run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Controller{Config: withDefaults(Config{}), actions: actions}
+	one, two := &work{}, &work{}
+	ask := func(w *work, action, state string, heartbeat time.Duration) *flight {
+		return &flight{w: w, run: machine.Run{Action: action, State: state, Heartbeat: heartbeat}}
+	}
+	c.perform(t.Context(), []*flight{
+		ask(one, "some", "A", 0), ask(two, "some", "B", 0), ask(one, "some", "Reports", time.Minute), ask(one, "some", "C", 0), ask(two, "some", "D", 0),
+	})
+	if want := [][]string{{"Reports"}, {"A", "B", "C"}, {"D"}}; !reflect.DeepEqual(ran, want) {
+		t.Errorf("run together were %v, want %v", ran, want)
+	}
+	ran = nil
+	c.perform(t.Context(), []*flight{
+		ask(one, "single", "E", 0), ask(two, "some", "Poison", 0), ask(two, "single", "F", 0), ask(two, "some", "G", 0), ask(one, "none", "H", 0),
+	})
+	if len(ran) != 3 {
+		t.Errorf("run were %v", ran)
+	}
+	want := map[*work][]string{one: {"A", "Reports", "C", "E", "H:action-unknown"}, two: {"B", "D", "Poison:action-panicked", "F", "G"}}
+	for w, states := range want {
+		var got []string
+		for _, a := range w.inline {
+			answer := a.flight.run.State
+			if a.event.Kind == machine.Failed {
+				answer += ":" + a.event.Error
+			} else if a.outcome.Note != answer {
+				t.Errorf("%s got the answer of %s", answer, a.outcome.Note)
+			}
+			got = append(got, answer)
+		}
+		if !slices.Equal(got, states) {
+			t.Errorf("the answers were %v, want %v", got, states)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/avalhq/aval/internal/action/machine"
+	"github.com/avalhq/aval/internal/action/step"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
@@ -44,16 +45,72 @@ func (c *Controller) turn(ctx context.Context, batch []*work) {
 	}
 	var moved []*work
 	var transitions []guarantee.Transition
-	for _, w := range batch {
-		if t, commit := c.advance(ctx, w); commit {
+	for i, end := range c.advance(ctx, batch) {
+		w := batch[i]
+		if end != nil {
+			moved, transitions = append(moved, w), append(transitions, *end)
+		} else if t, commit := c.stand(w, c.Now()); commit {
 			moved, transitions = append(moved, w), append(transitions, t)
-			continue
+		} else {
+			c.launch(w)
 		}
-		c.launch(w)
 	}
 	if len(transitions) > 0 {
 		c.commit(ctx, moved, transitions)
 	}
+}
+
+// advance tells the machine of all that has happened to the messages, and gives the ends that they come to; nil for one that
+// goes on. Steps without an outside effect are run here, those of all messages together, and chained.
+func (c *Controller) advance(ctx context.Context, batch []*work) (ends []*guarantee.Transition) {
+	ends = make([]*guarantee.Transition, len(batch))
+	for _, w := range batch {
+		w.inline = append(w.inline, w.arrivals()...)
+	}
+	for {
+		var asked []*flight
+		for i, w := range batch {
+			if ends[i] == nil {
+				ends[i] = c.follow(w)
+			}
+			if ends[i] == nil {
+				asked = append(asked, w.asked...)
+			}
+			w.asked = nil
+		}
+		if len(asked) == 0 {
+			return ends
+		}
+		c.perform(ctx, asked)
+	}
+}
+
+// perform runs actions without an outside effect and keeps their answers for the machine, in the order in which they were asked.
+func (c *Controller) perform(ctx context.Context, asked []*flight) {
+	outcomes := make(map[*flight]step.Outcome, len(asked))
+	for name, flights := range byAction(asked) {
+		action, err := c.actions.Get(name)
+		for _, some := range runs(flights, action.Batch) {
+			answers := all(len(some), err)
+			if err == nil {
+				answers = c.call(ctx, action, some)
+			}
+			for i, f := range some {
+				outcomes[f] = answers[i]
+			}
+		}
+	}
+	for _, f := range asked {
+		f.w.inline = append(f.w.inline, f.arrival(outcomes[f]))
+	}
+}
+
+func byAction(flights []*flight) map[string][]*flight {
+	groups := map[string][]*flight{}
+	for _, f := range flights {
+		groups[f.run.Action] = append(groups[f.run.Action], f)
+	}
+	return groups
 }
 
 // listening are the messages in a batch that wait for answers while actions of theirs are running.

@@ -34,7 +34,8 @@ type work struct {
 
 	flights map[string]*flight // by state: the actions that were asked for
 	begin   []*flight          // of them, those to begin after the commit
-	inline  []arrival          // of actions without an outside effect, to be told to the machine yet
+	asked   []*flight          // of actions without an outside effect, to be run in this turn
+	inline  []arrival          // of those, to be told to the machine yet
 	chained map[string]int     // how many of those a branch has run since its last action with an effect
 
 	heard  map[int]guarantee.Call // what came in for open calls, when it was last read
@@ -63,25 +64,27 @@ func (c *Controller) begin(ctx context.Context, rec guarantee.Record) (w *work, 
 	return w, err
 }
 
-// advance decides the next transition from all that has happened. Steps without an outside effect are run here and chained.
-// It gives false when there is nothing to commit.
-func (c *Controller) advance(ctx context.Context, w *work) (t guarantee.Transition, commit bool) {
+// follow tells the machine of what has happened, until nothing more has or there is enough for one commit. It gives the end, when
+// the message comes to one.
+func (c *Controller) follow(w *work) *guarantee.Transition {
 	if w.broken != nil {
-		return c.park(w, w.broken.Error()), true
+		t := c.park(w, w.broken.Error())
+		return &t
 	}
-	w.inline = append(w.inline, w.arrivals()...)
 	for len(w.inline) > 0 && len(w.entries) < machine.MaxChain {
 		a := w.inline[0]
 		w.inline = w.inline[1:]
-		done := c.arrive(ctx, w, a)
+		done := c.arrive(w, a)
 		switch way := wayOf(a); {
 		case done != nil:
-			return c.end(w, done), true
+			t := c.end(w, done)
+			return &t
 		case w.chained[way] >= machine.MaxChain/2:
-			return c.parked(w, fmt.Sprintf("%s: %d Tasks were done without an outside effect or a wait: the workflow runs in a circle", machine.ErrRuntime, w.chained[way])), true
+			t := c.parked(w, fmt.Sprintf("%s: %d Tasks were done without an outside effect or a wait: the workflow runs in a circle", machine.ErrRuntime, w.chained[way]))
+			return &t
 		}
 	}
-	return c.stand(w, c.Now())
+	return nil
 }
 
 // wayOf is the branch in which something has happened.
@@ -94,7 +97,7 @@ func wayOf(a arrival) string {
 }
 
 // arrive tells the machine what has happened, and begins what it asks for. It gives the end, when this is it.
-func (c *Controller) arrive(ctx context.Context, w *work, a arrival) *machine.Done {
+func (c *Controller) arrive(w *work, a arrival) *machine.Done {
 	now := c.Now()
 	switch {
 	case a.nudged != "":
@@ -121,7 +124,9 @@ func (c *Controller) arrive(ctx context.Context, w *work, a arrival) *machine.Do
 		case run.Effect:
 			w.ask(run, now)
 		default:
-			c.perform(ctx, w, run)
+			f := &flight{w: w, rec: w.rec, run: run, began: now}
+			w.chained[wayOf(arrival{flight: f})]++
+			w.asked = append(w.asked, f)
 		}
 	}
 	return move.Done
@@ -181,18 +186,6 @@ func (c *Controller) env(w *work, now time.Time) machine.Env {
 		Token: c.token(w), Replies: w.replies(),
 		Execution: machine.Execution{ID: string(w.rec.ID), Name: string(w.rec.ID), Role: w.rec.Client, Started: w.rec.Accepted},
 	}
-}
-
-// perform runs an action without an outside effect.
-func (c *Controller) perform(ctx context.Context, w *work, run machine.Run) {
-	f := &flight{w: w, rec: w.rec, run: run, began: c.Now()}
-	w.chained[wayOf(arrival{flight: f})]++
-	action, err := c.actions.Get(run.Action)
-	if err != nil {
-		w.inline = append(w.inline, f.arrival(step.Outcome{Err: err}))
-		return
-	}
-	w.inline = append(w.inline, f.arrival(c.call(ctx, action, []*flight{f})[0]))
 }
 
 // spread is the number in [0, 1) that jitters a message's retries: it differs from message to message and from version to

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/custody/policy"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/problem"
@@ -23,6 +24,32 @@ type Gate struct {
 // NewGate uses the policy; now is given to its rules.
 func NewGate(p *policy.Policy, clients Clients, wallets Wallets, now func() time.Time) *Gate {
 	return &Gate{p, clients, wallets, now}
+}
+
+// batch is the gate for tasks that are decided together: of each client it reads once what is true now. It is used by one goroutine
+// and not kept.
+func (g *Gate) batch() *Gate {
+	b := *g
+	b.clients = &read{from: g.clients, clients: map[string]clients.Client{}}
+	return &b
+}
+
+// read is the clients that were asked for, as they were then.
+type read struct {
+	from    Clients
+	clients map[string]clients.Client
+}
+
+// Get reads a client, once.
+func (r *read) Get(ctx context.Context, id string) (clients.Client, error) {
+	if c, is := r.clients[id]; is {
+		return c, nil
+	}
+	c, err := r.from.Get(ctx, id)
+	if err == nil {
+		r.clients[id] = c
+	}
+	return c, err
 }
 
 // Allow gives the name of the rule that allows the message, or policy-denied, or client-disabled. tx is nil before there is
@@ -69,8 +96,8 @@ func (g *Gate) late(task Task) error {
 // Authorize lets a message through that the policy allows; the rule that decided goes into the history. What is denied after
 // it was signed, when it is replayed, must not end as refused: its transaction can be on the chain.
 func Authorize(gate *Gate, decisions Decisions) Action {
-	return Action{Name: "authorize", Run: func(ctx context.Context, tasks []Task) []Outcome {
-		out := make([]Outcome, len(tasks))
+	return Action{Name: "authorize", Batch: 256, Run: func(ctx context.Context, tasks []Task) []Outcome {
+		gate, out := gate.batch(), make([]Outcome, len(tasks))
 		for i, task := range tasks {
 			rule, err := gate.Allow(ctx, task, nil)
 			if err != nil && problem.KindOf(err) == problem.Forbidden {

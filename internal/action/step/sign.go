@@ -156,11 +156,12 @@ func (s signing) build(ctx context.Context, ch Chain, tasks []Task, fresh []*dra
 	}
 	var ready []*draft
 	txs, errs := ch.Network.Build(ctx, calls)
+	gate := s.gate.batch()
 	for k, d := range fresh {
 		err := errs[k]
 		if err == nil {
 			d.tx = txs[k]
-			_, err = s.gate.Allow(ctx, tasks[d.index], &d.tx)
+			_, err = gate.Allow(ctx, tasks[d.index], &d.tx)
 		}
 		if err != nil {
 			out[d.index].Err = err

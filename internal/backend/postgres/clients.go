@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -11,11 +12,18 @@ import (
 )
 
 // Clients is clients.Store on the system of record. Nothing is remembered in the process: another one may have disabled a
-// client a moment ago. The server answers from its memory.
-type Clients struct{ db *DB }
+// client a moment ago. The server answers from its memory, and those who ask at the same time with one statement.
+type Clients struct {
+	db   *DB
+	asks *shared[clients.Client]
+}
 
 // NewClients serves the port from db.
-func NewClients(db *DB) *Clients { return &Clients{db} }
+func NewClients(db *DB) *Clients {
+	c := &Clients{db: db}
+	c.asks = newShared(c.some)
+	return c
+}
 
 const clientSQL = `SELECT c.id, c.name, c.disabled, c.created, ARRAY(SELECT address FROM signers s WHERE s.client = c.id ORDER BY place) FROM clients c `
 
@@ -89,7 +97,21 @@ func putClient(ctx context.Context, tx pgx.Tx, c clients.Client) error {
 
 // Get reads a client.
 func (c *Clients) Get(ctx context.Context, id string) (clients.Client, error) {
-	return c.one(ctx, c.db.pool, "WHERE c.id = $1", clean(id))
+	found, there, err := c.asks.get(ctx, clean(id))
+	if err == nil && !there {
+		err = clients.ErrUnknown
+	}
+	found.Signers = slices.Clone(found.Signers) // others have asked for the same
+	return found, err
+}
+
+func (c *Clients) some(ctx context.Context, ids []string) (map[string]clients.Client, error) {
+	list, err := rows(ctx, c.db, c.db.pool, client, clientSQL+"WHERE c.id = ANY ($1::text[])", ids)
+	found := make(map[string]clients.Client, len(list))
+	for _, one := range list {
+		found[one.ID] = one
+	}
+	return found, err
 }
 
 // List gives all clients by id.

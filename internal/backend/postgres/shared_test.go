@@ -1,0 +1,80 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slowTable answers a key with the number of the read, a second after it was asked.
+type slowTable struct {
+	reads [][]string
+	err   error
+}
+
+func (s *slowTable) read(_ context.Context, keys []string) (map[string]int, error) {
+	s.reads = append(s.reads, slices.Sorted(slices.Values(keys)))
+	number, err := len(s.reads), s.err
+	time.Sleep(time.Second)
+	found := map[string]int{}
+	for _, key := range keys {
+		if key != "none" {
+			found[key] = number
+		}
+	}
+	return found, err
+}
+
+// TestSharedReads: who asks while a statement is under way is not answered by that one, which may have read before the question,
+// but together with all others by the next.
+func TestSharedReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := &slowTable{}
+		s := newShared(table.read)
+		var all sync.WaitGroup
+		ask := func(key string, want int) {
+			all.Go(func() {
+				if got, there, err := s.get(t.Context(), key); got != want || there != (want > 0) || err != nil {
+					t.Errorf("%s: %d, %v, %v; want it of read %d", key, got, there, err, want)
+				}
+			})
+			synctest.Wait()
+		}
+		ask("a", 1)
+		for range 50 {
+			ask("a", 2)
+			ask("b", 2)
+		}
+		ask("none", 0)
+		all.Wait()
+		ask("a", 3)
+		all.Wait()
+		want := [][]string{{"a"}, {"a", "b", "none"}, {"a"}}
+		if !slices.EqualFunc(table.reads, want, slices.Equal) {
+			t.Errorf("read %v, want %v", table.reads, want)
+		}
+	})
+}
+
+func TestSharedReadsFailTogetherAndEndAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := &slowTable{err: errors.New("gone")}
+		s := newShared(table.read)
+		hurried, stop := context.WithTimeout(t.Context(), time.Millisecond)
+		defer stop()
+		if _, _, err := s.get(hurried, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who has no time left is told %v", err)
+		}
+		if _, _, err := s.get(t.Context(), "a"); !errors.Is(err, table.err) {
+			t.Errorf("the next read's error is %v", err)
+		}
+		table.err = nil
+		if got, there, err := s.get(t.Context(), "a"); got != 3 || !there || err != nil {
+			t.Errorf("after a failure: %d, %v, %v", got, there, err)
+		}
+	})
+}
