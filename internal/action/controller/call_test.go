@@ -256,7 +256,9 @@ States:
 // TestBranchesWaitTogether: each with a token of its own, answered in any order, at once.
 func TestBranchesWaitTogether(t *testing.T) {
 	tokens := make(chan string, 10)
-	e := newEngine(t, askingAll, asker(tokens))
+	inOrder := asker(tokens)
+	inOrder.Parallel = 1
+	e := newEngine(t, askingAll, inOrder)
 	e.accept()
 	var all []string
 	for range 4 {
