@@ -34,7 +34,7 @@ func openDatabase(ctx context.Context, c config.Config, faults *fault.Points) (s
 func databaseStorage(db *postgres.DB) storage {
 	table := postgres.NewFeeder(db, time.Now)
 	return storage{
-		process: db.Process(), holder: db.Process(), record: postgres.NewGuarantee(db), feeder: table, table: table, outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
+		process: db.Process(), holder: db.Process(), record: postgres.NewGuarantee(db), feeder: table, nudges: table, table: table, outbox: postgres.NewOutbox(db), mirror: postgres.NewReference(db),
 		calls: postgres.NewCalls(db), keys: postgres.NewKeys(db), decisions: postgres.NewDecisions(db), transactions: postgres.NewTransactions(db),
 		clients: postgres.NewClients(db), secrets: postgres.NewSecrets(db), wallets: postgres.NewWallets(db), sealed: postgres.NewSealed(db),
 		pipeline:  pipeline{bus: postgres.NewBus(db), parked: postgres.NewParked(db), requests: postgres.NewRequests(db), cursors: postgres.NewCursors(db), verdicts: postgres.NewVerdicts(db)},

@@ -11,7 +11,6 @@ import (
 	"github.com/avalhq/aval/internal/custody/verify"
 	"github.com/avalhq/aval/internal/leader"
 	"github.com/avalhq/aval/internal/lifecycle"
-	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/relay"
 	"github.com/avalhq/aval/internal/telemetry"
 )
@@ -65,9 +64,6 @@ func (p *platform) pipelineServices(group *lifecycle.Group) {
 			group.Add("signing worker", p.signingWorker().Run)
 		}
 	}
-	if p.has(roleController) {
-		group.Add("signed", p.hear)
-	}
 	group.Add("signing gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.signingGauge) })
 }
 
@@ -87,24 +83,11 @@ func (p *platform) relay(seat *leader.Seat) *relay.Relay {
 func (p *platform) signingWorker() bus.Consumer {
 	w := &signer.Worker{
 		Signer: p.signerFor("worker", leaseWait), Decisions: p.storage.decisions, Requests: p.storage.requests, Bus: p.storage.bus, Log: p.log, Observe: p.metrics.SigningRequests,
+		Answered: p.nudge("sign"),
 	}
 	c := p.consumer(signer.Group, bus.Unsigned, w.Handle)
 	c.Batch = p.config.Signing.Batch
 	return c
-}
-
-// hear has it noticed at once that transactions are signed. It is a hint: what it misses is asked for again in its own time.
-func (p *platform) hear(ctx context.Context) error {
-	return bus.Consumer{Bus: p.storage.bus, Parked: p.storage.parked, Topics: []string{bus.Signed}, Log: p.log, Handle: func(_ context.Context, records []bus.Record) []error {
-		var ids []message.ID
-		for _, r := range records {
-			if d, err := signer.ReadSigned(r); err == nil { // what cannot be read is parked by those whose task it is
-				ids = append(ids, d.Step.Message)
-			}
-		}
-		p.control.Nudge("sign", ids...)
-		return make([]error, len(records))
-	}}.Run(ctx)
 }
 
 func (p *platform) signingGauge(ctx context.Context) {

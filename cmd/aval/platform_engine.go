@@ -47,7 +47,7 @@ func (p *platform) openEngine(ctx context.Context) (err error) {
 		Store: p.storage.record, Calls: p.storage.record, Tokens: p.tasks, Catalog: p.catalog, Domain: p.domain, Clients: p.clients, Workflows: p.library, Now: time.Now, Expiry: p.config.Messages.IDExpiry,
 	}
 	p.control = controller.New(p.storage.record, p.storage.feeder, p.library, registry, controller.Config{
-		Calls: p.storage.record, Tokens: p.tasks,
+		Nudges: p.storage.nudges, Calls: p.storage.record, Tokens: p.tasks,
 		Name: p.storage.process, InFlight: p.config.Controller.InFlight, Turns: p.config.Controller.Loops, Faults: p.options.faults, Log: p.log, Observe: p.observer(),
 	})
 	return nil

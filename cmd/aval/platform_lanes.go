@@ -26,20 +26,22 @@ func (p *platform) newKeeper() *transaction.Keeper {
 				p.metrics.Lane(s.Lane.Key, s.Open, s.Window, s.Oldest, s.Gap, s.Lane.Halted != "")
 			},
 			Act:  p.metrics.TransactionEvent,
-			End:  p.nudge,
+			End:  p.nudge("confirm"),
 			Paid: func(l transaction.Lane, fee *big.Int) { p.metrics.Paid(l.Key, fee) },
 			Coin: func(l transaction.Lane, balance *big.Int) { p.metrics.Balance(l.Key, balance) },
 		},
 	})
 }
 
-// nudge has it noticed at once that the transactions of steps have ended.
-func (p *platform) nudge(steps []signer.Step) {
-	ids := make([]message.ID, len(steps))
-	for i, s := range steps {
-		ids[i] = s.Message
+// nudge has an action's controller learn at once that what the steps' messages wait for has happened, whichever process it is in.
+func (p *platform) nudge(action string) func([]signer.Step) {
+	return func(steps []signer.Step) {
+		ids := make([]message.ID, len(steps))
+		for i, s := range steps {
+			ids[i] = s.Message
+		}
+		p.control.Nudge(action, ids...)
 	}
-	p.control.Nudge("confirm", ids...)
 }
 
 // desk is where operators ask about transactions.

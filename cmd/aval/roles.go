@@ -117,6 +117,8 @@ func (p *platform) services(group *lifecycle.Group) {
 	p.signedServices(group)
 	if p.has(roleController) {
 		group.Add("controller", p.control.Run)
+	} else {
+		group.Add("nudges", p.control.Tell)
 	}
 	p.pipelineServices(group)
 	group.Add("gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.gauge) })

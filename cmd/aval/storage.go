@@ -32,6 +32,7 @@ type storage struct {
 	holder       string // and as the holder of keys
 	record       record
 	feeder       feeder.Feeder
+	nudges       feeder.Nudges
 	table        feeder.Table // what the feeder's ids come from when they travel over Kafka; nil without a database
 	outbox       event.Outbox
 	mirror       mirror
@@ -103,8 +104,9 @@ func openFiles(ctx context.Context, folder string, faults *fault.Points) (s stor
 	if err != nil {
 		return s, errors.Join(err, db.Close())
 	}
+	due := sqlite.NewFeeder(db, time.Now)
 	return storage{
-		process: program, holder: program, record: sqlite.NewGuarantee(db), feeder: sqlite.NewFeeder(db, time.Now), outbox: sqlite.NewOutbox(db), mirror: sqlite.NewReference(view),
+		process: program, holder: program, record: sqlite.NewGuarantee(db), feeder: due, nudges: due, outbox: sqlite.NewOutbox(db), mirror: sqlite.NewReference(view),
 		calls: sqlite.NewCalls(db), keys: sqlite.NewKeys(db), decisions: sqlite.NewDecisions(db), transactions: sqlite.NewTransactions(db),
 		clients: sqlite.NewClients(db), secrets: sqlite.NewSecrets(db), wallets: sqlite.NewWallets(db),
 		watched: []<-chan error{db.Fatal(), view.Fatal()},

@@ -28,6 +28,7 @@ func TestFaults(t *testing.T) {
 	chosen := regexp.MustCompile(*only)
 	f := launch(t)
 	f.looks(t)
+	f.idle()
 	for _, x := range troubles() {
 		if chosen.MatchString(x.name) && (x.short || *every || *only != "") {
 			f.try(x)

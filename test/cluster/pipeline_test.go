@@ -11,7 +11,8 @@ import (
 // decision and signature, another between store and announcement, then the relay that has the seat and a controller. Every
 // transfer is paid once, and every key is free in the end.
 func TestThePipelineInRoles(t *testing.T) {
-	c := gather(t, place{processes: 1, attempts: 10, also: pipeline()})
+	c := gather(t, place{processes: 1, attempts: 10, payers: 32, also: pipeline()}) // so many keys that each worker has some
+	c.pause = 500 * time.Millisecond
 	const api, controller, relay, unstored, unannounced, worker, watcher = 0, 1, 2, 4, 5, 6, 7
 	for _, role := range []string{"controller", "relay", "relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {
 		c.join(c.all[0], role)
@@ -63,7 +64,7 @@ const lease = 30 * time.Second
 // twice and no transfer paid twice.
 func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 	t.Parallel()
-	c := gather(t, place{processes: 1, attempts: 10, payers: 16, also: pipeline()})
+	c := gather(t, place{processes: 1, attempts: 10, payers: 32, also: pipeline()}) // so many keys that each worker has some
 	for _, role := range []string{"relay", "signing-worker", "signing-worker", "signing-worker", "watcher"} {
 		c.join(c.all[0], role)
 	}
@@ -78,7 +79,7 @@ func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 		}
 		c.start(at, faults, "--role", "signing-worker")
 	}
-	c.pause = 500 * time.Millisecond
+	c.pause = time.Second
 	stop := c.load()
 	for at, point := range points {
 		for deadline := time.Now().Add(patience); !c.live[at].Stopped(); time.Sleep(20 * time.Millisecond) {

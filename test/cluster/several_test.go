@@ -84,6 +84,7 @@ func TestSeveralProcessesOfOneRoleEach(t *testing.T) {
 			}
 		}
 	}
+	c.idle()
 	stop := c.load()
 	time.Sleep(time.Second) // the load goes on
 	c.live[3].Kill()

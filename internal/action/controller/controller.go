@@ -53,6 +53,7 @@ type Config struct {
 	Linger   time.Duration // how long an unfinished action is asked again in hand before the message waits in Guarantee; 10 s
 	Drain    time.Duration // how long running actions may take to finish when stopping; 5 s
 	Now      func() time.Time
+	Nudges   feeder.Nudges    // how other processes are told; nil: only what is in hand is nudged
 	Calls    guarantee.Calls  // what comes in for Tasks that wait for an answer to their token; nil: none does
 	Tokens   *tasktoken.Maker // makes task tokens; nil: none are given out, and Tasks that need one fail
 	Faults   *fault.Points
@@ -72,7 +73,7 @@ type Controller struct {
 	executors map[string]*executor
 	inHand    atomic.Int64
 	hand      sync.Map // *work by message.ID: what can be nudged
-	away      away
+	others    nudges
 	stopping  atomic.Bool
 }
 
@@ -81,7 +82,7 @@ func New(store guarantee.Store, queue feeder.Feeder, workflows Workflows, action
 	c := &Controller{Config: withDefaults(config), store: store, feeder: queue, workflows: workflows, actions: actions}
 	c.ready = make(chan *work, c.InFlight)
 	c.slots = make(chan struct{}, c.InFlight)
-	c.away.signal = make(chan struct{}, 1)
+	c.others.ids, c.others.signal = map[string][]message.ID{}, make(chan struct{}, 1)
 	c.executors = map[string]*executor{}
 	for _, name := range actions.Names() {
 		if action, err := actions.Get(name); err == nil {
@@ -126,7 +127,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	for range c.Turns {
 		workers.Go(func() { c.turns(working) })
 	}
-	workers.Go(func() { c.wakes(working) })
+	workers.Go(func() { _ = c.Tell(working) }) // gives no error
+	workers.Go(func() { c.listen(working) })
 	for _, e := range c.executors {
 		e.start(working, &workers)
 	}

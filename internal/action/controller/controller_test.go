@@ -109,7 +109,7 @@ func (e *engine) open(source string) {
 func (e *engine) start(db *sqlite.DB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.control = controller.New(hooked{e.store, e}, e.feeder, e.library, e.actions, controller.Config{
-		Name: "test", Drain: 100 * time.Millisecond, Linger: cmp.Or(e.linger, 50*time.Millisecond), Faults: e.faults, Calls: e.store, Tokens: e.tokens, Now: e.now,
+		Name: "test", Drain: 100 * time.Millisecond, Linger: cmp.Or(e.linger, 50*time.Millisecond), Faults: e.faults, Calls: e.store, Nudges: e.feeder, Tokens: e.tokens, Now: e.now,
 		Observe: controller.Observer{
 			Ended:  func(rec *guarantee.Record) { e.ended <- *rec },
 			Parked: func(id message.ID, _ string) { e.parked <- id },

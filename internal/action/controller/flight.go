@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,12 +109,12 @@ func (w *work) arrivals() []arrival {
 }
 
 // leave takes a message out of hand. It tells whether its claim can be settled at once: while an action of it is still running
-// nobody else may ask for the same (I5); and whether it was nudged since its last turn.
-func (w *work) leave() (settled, nudged bool) {
+// nobody else may ask for the same (I5); and which action was nudged since its last turn.
+func (w *work) leave() (settled bool, nudged string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, a := range w.arrived {
-		nudged = nudged || a.nudged != ""
+		nudged = cmp.Or(nudged, a.nudged)
 	}
 	w.gone, w.arrived = true, nil
 	if w.timer != nil {

@@ -6,23 +6,24 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/machine"
-	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
-	"github.com/avalhq/aval/internal/problem"
 )
 
 // Nudge has an action of these messages asked again now, where it is unfinished: somebody has learnt that what it waits for may have
-// happened. What is not in hand any more, and waits in Guarantee, is made due. It is a hint; what it does not reach is asked again
-// in its own time. It never blocks.
+// happened. What is not in hand here is told to the other processes, and made due where it waits in Guarantee: by Tell. It is a
+// hint; what it does not reach is asked again in its own time. It never blocks.
 func (c *Controller) Nudge(action string, messages ...message.ID) {
-	var away []message.ID
+	c.others.add(action, c.heard(action, messages)...)
+}
+
+// heard hands a nudge to those of the messages that are in hand, and gives the others.
+func (c *Controller) heard(action string, messages []message.ID) (others []message.ID) {
 	for _, id := range messages {
-		if w, found := c.hand.Load(id); found && c.deliver(w.(*work), arrival{nudged: action}) {
-			continue
+		if w, found := c.hand.Load(id); !found || !c.deliver(w.(*work), arrival{nudged: action}) {
+			others = append(others, id)
 		}
-		away = append(away, id)
 	}
-	c.away.add(away...)
+	return others
 }
 
 // nudge begins the flights of an action that wanted to be asked again later. One that is out may have looked too early: it is
@@ -48,76 +49,61 @@ func (f *flight) later(run *machine.Run, later time.Duration, now time.Time) tim
 	return askAgain(run, later, now)
 }
 
-// mostAway bounds the nudges that are kept for messages out of hand.
-const mostAway = 100_000
+// mostUntold bounds the nudges that are kept to be told.
+const mostUntold = 100_000
 
-// away are nudged messages that are not in hand.
-type away struct {
+// nudges are those to be told to other processes.
+type nudges struct {
 	mu     sync.Mutex
-	ids    []message.ID
+	ids    map[string][]message.ID // by action
+	n      int
 	signal chan struct{}
 }
 
-func (a *away) add(ids ...message.ID) {
+func (l *nudges) add(action string, ids ...message.ID) {
 	if len(ids) == 0 {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ids = append(a.ids, ids[:min(len(ids), mostAway-len(a.ids))]...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids = ids[:min(len(ids), mostUntold-l.n)]
+	l.ids[action], l.n = append(l.ids[action], ids...), l.n+len(ids)
 	select {
-	case a.signal <- struct{}{}:
+	case l.signal <- struct{}{}:
 	default:
 	}
 }
 
-func (a *away) take(most int) []message.ID {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	some := a.ids[:min(most, len(a.ids))]
-	if a.ids = a.ids[len(some):]; len(a.ids) > 0 {
-		select {
-		case a.signal <- struct{}{}:
-		default:
-		}
-	}
-	return some
+// take gives all that there are.
+func (l *nudges) take() map[string][]message.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.ids
+	l.ids, l.n = map[string][]message.ID{}, 0
+	return all
 }
 
-// wakes makes due what was nudged while it waited in Guarantee, until ctx ends.
-func (c *Controller) wakes(ctx context.Context) {
-	for {
+// Tell tells the other processes of what was nudged here and is not in hand here, until ctx ends. Run does so as well; a process
+// that runs no Controller and learns of what messages wait for runs this alone.
+func (c *Controller) Tell(ctx context.Context) error {
+	for c.Nudges != nil {
 		select {
-		case <-c.away.signal:
+		case <-c.others.signal:
 		case <-ctx.Done():
-			return
+			return nil
 		}
-		if err := c.wake(ctx, c.away.take(c.Batch)); err != nil {
-			c.trouble(ctx, "make due what was nudged", err) // it is asked again in its own time
+		for action, ids := range c.others.take() {
+			if err := c.Nudges.Nudge(ctx, action, ids); err != nil {
+				c.trouble(ctx, "tell what may go on", err) // it is asked again in its own time
+			}
 		}
 	}
+	return nil
 }
 
-func (c *Controller) wake(ctx context.Context, ids []message.ID) error {
-	recs, err := c.store.Load(ctx, ids)
-	if err != nil {
-		return err
+// listen hears what other processes tell, until ctx ends.
+func (c *Controller) listen(ctx context.Context) {
+	if c.Nudges != nil {
+		c.Nudges.Listen(ctx, func(action string, ids []message.ID) { c.heard(action, ids) })
 	}
-	var due []guarantee.Transition
-	now := c.Now()
-	for i := range recs {
-		if r := &recs[i]; r.Status == guarantee.Waiting && r.Due.After(now) {
-			due = append(due, guarantee.Transition{ID: r.ID, From: r.Version, State: r.State, Status: r.Status, Due: now})
-		}
-	}
-	if len(due) == 0 {
-		return nil
-	}
-	refused, err := c.store.Commit(ctx, due)
-	for _, why := range refused {
-		if why != nil { // it has moved on meanwhile
-			c.Log.DebugContext(ctx, "a nudged message has moved on", "cause", problem.From(why).Code)
-		}
-	}
-	return err
 }

@@ -153,17 +153,19 @@ func (c *Controller) commit(ctx context.Context, moved []*work, transitions []gu
 
 // letGo takes messages out of hand, and settles the claims of those that nothing is running for.
 func (c *Controller) letGo(batch []*work) {
-	var nudged []message.ID
+	late := map[string][]message.ID{} // by action: nudged in the last moment
 	left := slices.DeleteFunc(batch, func(w *work) bool {
 		c.hand.CompareAndDelete(w.rec.ID, w)
-		settled, late := w.leave()
-		if late {
-			nudged = append(nudged, w.rec.ID)
+		settled, action := w.leave()
+		if action != "" {
+			late[action] = append(late[action], w.rec.ID)
 		}
 		return !settled
 	})
 	c.settle(ids(left))
-	c.away.add(nudged...)
+	for action, ids := range late {
+		c.others.add(action, ids...)
+	}
 }
 
 // committed takes over what is now stored.

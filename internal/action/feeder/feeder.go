@@ -31,6 +31,19 @@ type Depth struct {
 	Oldest time.Time // zero when nothing is due
 }
 
+// Nudges is the port by which it is told that messages may go on: what their action waits for may have happened. Whoever holds a
+// message is perhaps another process than the one that learns of it.
+//
+// Durability: none is promised; a nudge is a hint, and a message that misses it goes on in its own time. Ordering: none. Consistency:
+// when Nudge has returned nil, those of the messages that wait for a time and are claimed by nobody are due; the others may be in the
+// hands of other processes, and those that listen there are told, often once and at times not at all. Its conformance suite is feedertest.
+type Nudges interface {
+	// Nudge tells that an action of these messages may go on. Ids of nobody are nothing.
+	Nudge(ctx context.Context, action string, ids []message.ID) error
+	// Listen calls heard with what other processes tell, and perhaps this one, until ctx ends. It goes on when the storage was away.
+	Listen(ctx context.Context, heard func(action string, ids []message.ID))
+}
+
 // Table is the port to the rows that say what is due, for feeders whose ids travel over a bus. A row is free, handed out by a
 // process, or taken by one.
 //

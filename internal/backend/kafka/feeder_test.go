@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/action/feeder"
 	"github.com/avalhq/aval/internal/action/feeder/feedertest"
 	"github.com/avalhq/aval/internal/action/feeder/handed"
 	"github.com/avalhq/aval/internal/backend/kafka"
@@ -102,9 +103,19 @@ func TestFeeder(t *testing.T) {
 	feedertest.Run(t, func(t *testing.T) feedertest.Backend { return newWorld(t, 1).backend(t) })
 }
 
+// beside is another process on the same database.
+func (w *world) beside(t *testing.T) feeder.Nudges {
+	db, err := postgres.Open(t.Context(), w.database.URL, postgres.Options{Name: "test", Pool: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() }) // the database may be cut off
+	return postgres.NewFeeder(db, w.Now)
+}
+
 func (w *world) backend(t *testing.T) feedertest.Backend {
 	p := w.start(t)
-	return feedertest.Backend{Travelling: true, Feeder: p.feeder, Store: postgres.NewGuarantee(p.db), Advance: w.advance, Reopen: func(t *testing.T) feedertest.Backend {
+	return feedertest.Backend{Travelling: true, Feeder: p.feeder, Nudges: p.table, Beside: w.beside, Store: postgres.NewGuarantee(p.db), Advance: w.advance, Reopen: func(t *testing.T) feedertest.Backend {
 		p.crash()
 		return w.backend(t)
 	}}

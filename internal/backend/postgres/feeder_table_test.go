@@ -28,7 +28,7 @@ func handedIn(t *testing.T, s *storage, c *clock) feedertest.Backend {
 	table, carrier := postgres.NewFeeder(db, c.Now), postgres.NewBus(db)
 	stop := handing(t, &handed.Relay{Table: table, Bus: carrier, Again: time.Second})
 	f := &handed.Feeder{Table: table, Bus: carrier, Parked: postgres.NewParked(db)}
-	return feedertest.Backend{Travelling: true, Feeder: f, Store: postgres.NewGuarantee(db), Advance: c.advance, Reopen: func(t *testing.T) feedertest.Backend {
+	return feedertest.Backend{Travelling: true, Feeder: f, Nudges: table, Beside: beside(s), Store: postgres.NewGuarantee(db), Advance: c.advance, Reopen: func(t *testing.T) feedertest.Backend {
 		stop()
 		return handedIn(t, s, c)
 	}}

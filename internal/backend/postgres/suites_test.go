@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/controlpoint/controlpointtest"
+	"github.com/avalhq/aval/internal/action/feeder"
 	"github.com/avalhq/aval/internal/action/feeder/feedertest"
 	"github.com/avalhq/aval/internal/auth/authtest"
 	"github.com/avalhq/aval/internal/backend/postgres"
@@ -93,8 +94,18 @@ func TestFeeder(t *testing.T) {
 
 func feederIn(t *testing.T, s *storage, c *clock) feedertest.Backend {
 	db := s.open(t)
-	return feedertest.Backend{Feeder: postgres.NewFeeder(db, c.Now), Store: postgres.NewGuarantee(db), Advance: c.advance,
+	f := postgres.NewFeeder(db, c.Now)
+	return feedertest.Backend{Feeder: f, Nudges: f, Beside: beside(s), Store: postgres.NewGuarantee(db), Advance: c.advance,
 		Reopen: func(t *testing.T) feedertest.Backend { return feederIn(t, s, c) }}
+}
+
+// beside is another process on the same database.
+func beside(s *storage) func(t *testing.T) feeder.Nudges {
+	return func(t *testing.T) feeder.Nudges {
+		db := another(t, s)
+		t.Cleanup(func() { postgres.Crash(db) })
+		return postgres.NewFeeder(db, time.Now)
+	}
 }
 
 type clock struct {

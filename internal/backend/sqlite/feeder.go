@@ -135,3 +135,42 @@ func (f *Feeder) Depth(ctx context.Context) (d feeder.Depth, err error) {
 	})
 	return d, err
 }
+
+// Nudge makes due what waits. What is claimed does not wait, and its claimer is this process.
+func (f *Feeder) Nudge(ctx context.Context, _ string, ids []message.ID) error {
+	now := micros(f.now())
+	var waiting []message.ID
+	err := f.db.view(ctx, func(conn *sqlite.Conn) error {
+		for _, id := range ids {
+			found, err := queryRow(conn, "SELECT 1 FROM messages WHERE id = ? AND status = 'waiting' AND due > ?", func(s *sqlite.Stmt) {
+				s.BindText(1, string(id))
+				s.BindInt64(2, now)
+			}, func(*sqlite.Stmt) {})
+			if err != nil {
+				return err
+			}
+			if found {
+				waiting = append(waiting, id)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(waiting) == 0 {
+		return err
+	}
+	return f.db.update(ctx, "feeder.nudge", func(conn *sqlite.Conn) error {
+		for _, id := range waiting {
+			err := run(conn, "UPDATE messages SET due = ?1 WHERE id = ?2 AND status = 'waiting' AND due > ?1", func(s *sqlite.Stmt) {
+				s.BindInt64(1, now)
+				s.BindText(2, string(id))
+			}, nil)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Listen hears nothing: no other process shares the files.
+func (f *Feeder) Listen(ctx context.Context, _ func(string, []message.ID)) { <-ctx.Done() }

@@ -19,8 +19,9 @@ func feederAt(t *testing.T, path string) feedertest.Backend {
 	db, closeDB := openRecord(t, path, nil)
 	var passed atomic.Int64
 	clock := func() time.Time { return feedertest.Start.Add(time.Duration(passed.Load())) }
+	f := NewFeeder(db, clock)
 	return feedertest.Backend{
-		Feeder: NewFeeder(db, clock), Store: NewGuarantee(db), Advance: func(d time.Duration) { passed.Add(int64(d)) },
+		Feeder: f, Nudges: f, Alone: true, Store: NewGuarantee(db), Advance: func(d time.Duration) { passed.Add(int64(d)) },
 		Reopen: func(t *testing.T) feedertest.Backend {
 			closeDB()
 			return feederAt(t, path)

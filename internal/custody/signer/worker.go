@@ -34,6 +34,7 @@ type Worker struct {
 	Bus       bus.Bus
 	Log       *slog.Logger
 	Observe   func(outcome string, requests int) // may be nil; the outcomes are signed, refused and left
+	Answered  func([]Step)                       // may be nil; told of requests that are signed or refused; must not block
 }
 
 // How a batch of records is divided.
@@ -227,6 +228,7 @@ func (w *Worker) publish(ctx context.Context, results []result) error {
 		return fmt.Errorf("announce %d signed transactions: %w", len(records), err)
 	}
 	w.observe(outcomeSigned, len(records))
+	w.answered(done)
 	return w.Requests.Close(ctx, done)
 }
 
@@ -234,13 +236,14 @@ func (w *Worker) publish(ctx context.Context, results []result) error {
 // so is what is decided: its nonce is taken, and whatever hinders its signature has to be mended.
 func (w *Worker) refuse(ctx context.Context, open []Standing, results []result) error {
 	var refusals []Refusal
+	var refused []Step
 	left := 0
 	for i, r := range results {
 		if r.err == nil {
 			continue
 		}
 		if decided := r.decision.Step != (Step{}); !decided && final(r.err) {
-			refusals = append(refusals, Refusal{Step: open[i].Step, Number: open[i].Number, Because: r.err})
+			refusals, refused = append(refusals, Refusal{Step: open[i].Step, Number: open[i].Number, Because: r.err}), append(refused, open[i].Step)
 			continue
 		}
 		if left++; left == 1 {
@@ -249,7 +252,11 @@ func (w *Worker) refuse(ctx context.Context, open []Standing, results []result) 
 	}
 	w.observe(outcomeLeft, left)
 	w.observe(outcomeRefused, len(refusals))
-	return w.Requests.Refuse(ctx, refusals)
+	if err := w.Requests.Refuse(ctx, refusals); err != nil {
+		return err
+	}
+	w.answered(refused)
+	return nil
 }
 
 // final tells what the message has to be told from what a worker may try again: what was not to be had, what overtook it, and
@@ -262,6 +269,12 @@ func final(err error) bool {
 	}
 	p := problem.From(err)
 	return p.Kind != problem.Unavailable && (p.Kind != problem.Internal || p.Code == "signing-failed")
+}
+
+func (w *Worker) answered(steps []Step) {
+	if w.Answered != nil && len(steps) > 0 {
+		w.Answered(steps)
+	}
 }
 
 func (w *Worker) observe(outcome string, n int) {

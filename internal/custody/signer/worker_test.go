@@ -274,12 +274,23 @@ func TestI18APoisonRequestFailsAlone(t *testing.T) {
 	unasked := signer.Request{Step: signer.Step{Message: message.NewID(), State: "Sign"}, Key: h.own[0].ID}
 	records := h.records([]signer.Request{good[0], unfit, unasked, good[1], late, nobody, good[2], good[3]})
 	records = append(records, bus.Record{Topic: bus.Unsigned, Value: []byte("{")}, bus.Record{Topic: bus.Unsigned, Value: []byte("{}")})
+	w, told := h.worker(), map[signer.Step]bool{}
+	w.Answered = func(steps []signer.Step) {
+		for _, step := range steps {
+			told[step] = true
+		}
+	}
 	for range 2 { // and once more: nothing changes
-		for i, why := range h.worker().Handle(t.Context(), records) {
+		for i, why := range w.Handle(t.Context(), records) {
 			want := map[int]error{2: signer.ErrUnasked, 8: signer.ErrRecord, 9: signer.ErrRecord}[i]
 			if !errors.Is(why, want) {
 				t.Errorf("record %d: %v; want %v", i, why, want)
 			}
+		}
+	}
+	for _, r := range append(good, unfit, late, nobody) {
+		if !told[r.Step] {
+			t.Errorf("nobody was told of the answer to %s", r.Step)
 		}
 	}
 	checkNonces(t, h.decided(append(good, unfit, late, nobody, unasked)), 4)

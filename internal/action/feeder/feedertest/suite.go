@@ -1,4 +1,4 @@
-// Package feedertest is the conformance suite of feeder.Feeder. Every backend runs it whole.
+// Package feedertest is the conformance suite of feeder.Feeder and feeder.Nudges. Every backend runs it whole.
 package feedertest
 
 import (
@@ -15,14 +15,19 @@ import (
 	"github.com/avalhq/aval/internal/message"
 )
 
-// Backend is one instance under test: a feeder and the store whose commits feed it.
+// Backend is one instance under test: a feeder with its nudges, and the store whose commits feed it.
 type Backend struct {
 	Feeder feeder.Feeder
+	Nudges feeder.Nudges
 	Store  guarantee.Store
 	// Advance moves the clock that due times are compared with.
 	Advance func(time.Duration)
 	// Reopen ends this instance as a crash would and opens the same data again.
 	Reopen func(t *testing.T) Backend
+	// Beside gives the nudges of another process on the same data; nil where there is none.
+	Beside func(t *testing.T) feeder.Nudges
+	// Alone says that there is no other process, ever.
+	Alone bool
 	// Travelling says that ids come over a bus: one that was handed out early may arrive before one that is due earlier.
 	Travelling bool
 }
@@ -43,6 +48,10 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"concurrency/NoneIsForgotten":   noneIsForgotten,
 		"basic/EarliestFirst":           earliestFirst,
 		"basic/ResumedIsDueAgainAtOnce": resumedIsDue,
+		"basic/NudgedIsDue":             nudgedIsDue,
+		"basic/ClaimedIsNotNudged":      claimedIsNotNudged,
+		"basic/EndedIsNotNudged":        whatDoesNotWaitIsNotNudged,
+		"concurrency/OthersHear":        othersHear,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
