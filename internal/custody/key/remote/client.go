@@ -146,7 +146,8 @@ func (c *Client) hit(point string) error {
 	return nil
 }
 
-// Lease takes a key. It waits at the key-manager; when ctx ends first it gives up, and what it may get all the same is given back.
+// Lease takes a key. It waits at the key-manager; when ctx ends first it gives up, and what it may get all the same is given back before it
+// returns, if the key-manager answers.
 func (c *Client) Lease(ctx context.Context, r key.Request) (granted key.Lease, err error) {
 	if r.Holder == "" || r.TTL <= 0 {
 		return granted, key.ErrInvalid

@@ -119,7 +119,7 @@ func (l *link) ask(ctx context.Context, call *pb.Call) (*pb.Answer, error) {
 	case <-l.broken:
 		return nil, l.lost()
 	case <-ctx.Done():
-		go l.abandon(call, answers)
+		l.abandon(call, answers)
 		return nil, ctx.Err()
 	}
 }
@@ -154,19 +154,38 @@ func (l *link) lost() error {
 	return problem.New(problem.Unavailable, "key-manager-unreachable", "the session with the key-manager at %s has ended; what it had not answered may have been done, and what was leased is set aside", l.client.options.Address)
 }
 
-// abandon gives up a call that nobody waits for any more, and gives back the lease that it may get.
+// abandon gives up a call that nobody waits for any more, and gives back the lease that it may get. It waits for a while until the
+// key-manager has done so: who was told that a key is busy is not given it afterwards.
 func (l *link) abandon(call *pb.Call, answers <-chan *pb.Answer) {
 	lease := call.GetLease()
-	if lease == nil || l.send(&pb.Call{What: &pb.Call_GiveUp{GiveUp: &pb.GiveUpCall{Lease: call.GetId()}}}) != nil {
+	if lease == nil {
 		return
 	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if l.send(&pb.Call{What: &pb.Call_GiveUp{GiveUp: &pb.GiveUpCall{Lease: call.GetId()}}}) != nil {
+			return
+		}
+		if k := l.await(answers).GetKey(); k != nil {
+			back := &pb.Call{What: &pb.Call_Release{Release: &pb.ReleaseCall{Key: k.GetId(), Holder: lease.GetHolder(), Fence: k.GetFence()}}}
+			released := l.expect(back)
+			_ = l.send(back) // when the session has ended the key is set aside
+			l.await(released)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(parting):
+	}
+}
+
+// await is the answer to a call, nil when the session ends without one.
+func (l *link) await(answers <-chan *pb.Answer) *pb.Answer {
 	select {
 	case answer := <-answers:
-		if k := answer.GetKey(); k != nil {
-			back := &pb.Call{What: &pb.Call_Release{Release: &pb.ReleaseCall{Key: k.GetId(), Holder: lease.GetHolder(), Fence: k.GetFence()}}}
-			l.expect(back)
-			_ = l.send(back) // when the session has ended the key is set aside
-		}
+		return answer
 	case <-l.broken:
+		return nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func leased(t *testing.T, c *remote.Client, id string) key.Lease {
 
 // soon ends what should have been answered at once.
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -81,6 +82,97 @@ func TestI10ASessionThatEndsLeavesItsKeysSetAside(t *testing.T) {
 	}
 	if l := leased(t, second, "key_a"); l.Fence <= lost.Fence {
 		t.Errorf("the fence went from %d to %d", lost.Fence, l.Fence)
+	}
+}
+
+// slow is a registry that is disturbed.
+type slow struct {
+	remote.Registry
+	deaf  time.Duration // how much later it hears that nobody waits for a lease any more
+	full  atomic.Bool   // nothing can be set aside
+	tried chan struct{} // gets a signal when that was tried
+}
+
+func disturbed(s *site, deaf time.Duration) *slow {
+	r := &slow{deaf: deaf, tried: make(chan struct{}, 1)}
+	open := s.open
+	s.open = func(t testing.TB) remote.Registry {
+		r.Registry = open(t)
+		return r
+	}
+	return r
+}
+
+func (r *slow) Lease(ctx context.Context, q key.Request) (key.Lease, error) {
+	hears, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(r.deaf, cancel) })()
+	return r.Registry.Lease(hears, q)
+}
+
+func (r *slow) Quarantine(ctx context.Context, lives func(key.Key) bool) ([]key.Key, error) {
+	if !r.full.Load() {
+		return r.Registry.Quarantine(ctx, lives)
+	}
+	select {
+	case r.tried <- struct{}{}:
+	default:
+	}
+	return nil, problem.New(problem.Unavailable, "storage-full", "there is no room")
+}
+
+// TestWhoWasToldThatAKeyIsBusyIsNotGivenIt, however late the key-manager hears that it was given up.
+func TestWhoWasToldThatAKeyIsBusyIsNotGivenIt(t *testing.T) {
+	s := onFiles(t, false)
+	disturbed(s, 300*time.Millisecond)
+	first := s.worker(t)
+	second := s.beside(t, workers...)
+	defer func() { _ = second.Close() }()
+	add(t, first, "key_a")
+	l := leased(t, first, "key_a")
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := second.Lease(short, named(second, "key_a")); !errors.Is(err, key.ErrBusy) {
+		t.Fatalf("the key of another worker: %v, want key-busy", err)
+	}
+	if err := first.Release(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	if again := leased(t, first, "key_a"); again.Fence != l.Fence+1 {
+		t.Errorf("after the fence %d it was leased again under %d", l.Fence, again.Fence)
+	}
+}
+
+// TestI9WhatIsToBeSetAsideIsNotGivenBack: the worker's session has ended, and its key could not be set aside yet. In its next session the
+// worker gives the key back: it stays where it is, and is set aside when that can be stored.
+func TestI9WhatIsToBeSetAsideIsNotGivenBack(t *testing.T) {
+	s := onFiles(t, false)
+	registry := disturbed(s, 0)
+	first := s.worker(t)
+	second := s.beside(t, workers...)
+	defer func() { _ = second.Close() }()
+	add(t, first, "key_a")
+	lost := leased(t, first, "key_a")
+	registry.full.Store(true)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.closeLast(t) // returns when the key-manager has done what there is to do
+	}()
+	<-registry.tried
+	if err := second.Release(t.Context(), lost); !errors.Is(err, key.ErrStale) {
+		t.Errorf("the late release: %v, want lease-stale", err)
+	}
+	registry.full.Store(false)
+	<-closed
+	for ctx := soon(t); ; time.Sleep(20 * time.Millisecond) {
+		k, err := second.Get(ctx, "key_a")
+		if err != nil || k.Status == key.Free {
+			t.Fatalf("then it is %+v, %v", k, err)
+		}
+		if k.Status == key.Quarantined {
+			return
+		}
 	}
 }
 
