@@ -42,7 +42,7 @@ func TestThePipelineInRoles(t *testing.T) {
 	stop()
 	c.settle()
 	c.check()
-	c.pace("the pipeline in roles", 5*time.Second)
+	c.pace("the pipeline in roles", stall)
 	for _, at := range []int{api, relay + 1, worker, watcher} {
 		if err := c.live[at].Stop(); err != nil {
 			t.Error(err)

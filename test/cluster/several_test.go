@@ -30,7 +30,7 @@ func TestSeveralProcessesOneKilled(t *testing.T) {
 	stop()
 	c.settle()
 	c.check()
-	c.pace("two of three killed", 5*time.Second)
+	c.pace("two of three killed", stall)
 }
 
 // TestSeveralProcessesRollingRestart: every process is stopped and started again under load. No submission fails, with the SDK's
@@ -58,7 +58,7 @@ func TestSeveralProcessesRollingRestart(t *testing.T) {
 	stop()
 	c.settle()
 	c.check()
-	c.pace("rolling restart", 5*time.Second)
+	c.pace("rolling restart", stall)
 	c.rise(began, ended, turns)
 }
 
@@ -94,7 +94,7 @@ func TestSeveralProcessesOfOneRoleEach(t *testing.T) {
 	stop()
 	c.settle()
 	c.check()
-	c.pace("one role each", 5*time.Second)
+	c.pace("one role each", stall)
 	for _, i := range []int{0, 2, 4} {
 		if err := c.live[i].Stop(); err != nil {
 			t.Errorf("%s: %v", roles[i], err)

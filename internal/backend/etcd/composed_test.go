@@ -204,7 +204,7 @@ func TestI8TheLateDecisionOfAStoppedProcess(t *testing.T) {
 				}
 			}
 			o.signal(syscall.SIGSTOP)
-			if _, err := k.Lease(within(t, 20*time.Second), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
+			if _, err := k.Lease(within(t, time.Minute), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
 				t.Fatalf("the key of a stopped process: %v, want key-quarantined", err)
 			}
 			if err := k.Reconcile(t.Context(), id, 7); err != nil {

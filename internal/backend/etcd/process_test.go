@@ -55,7 +55,7 @@ func lessee(where string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	ctx := context.Background()
-	k, err := etcd.Open(ctx, etcd.Options{Endpoints: at.Endpoints, Prefix: at.Prefix, Name: "other", Session: 2 * time.Second})
+	k, err := etcd.Open(ctx, etcd.Options{Endpoints: at.Endpoints, Prefix: at.Prefix, Name: "other", Session: 4 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func TestI10AProcessIsKilled(t *testing.T) {
 		t.Fatalf("the other process got %s, want the fence 1", got)
 	}
 	o.signal(syscall.SIGKILL)
-	if _, err := k.Lease(within(t, 20*time.Second), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
+	if _, err := k.Lease(within(t, time.Minute), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
 		t.Fatalf("the key of a killed process: %v, want key-quarantined", err)
 	}
 	if got, err := k.Get(t.Context(), id); err != nil || got.Holder == "" || got.Fence != 1 {
@@ -202,7 +202,7 @@ func TestI8AStoppedProcessHasLostItsLease(t *testing.T) {
 		t.Fatalf("the other process got %s, want the fence 1", got)
 	}
 	o.signal(syscall.SIGSTOP)
-	if _, err := k.Lease(within(t, 20*time.Second), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
+	if _, err := k.Lease(within(t, time.Minute), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
 		t.Fatalf("the key of a stopped process: %v, want key-quarantined", err)
 	}
 	if err := k.Reconcile(t.Context(), id, 0); err != nil {

@@ -58,7 +58,7 @@ func TestI9TheServerIsKilledDuringLeases(t *testing.T) {
 	}
 	ids := addKeys(t, processes[0], 4)
 	known := &ledger{fences: map[string]uint64{}, holder: map[string]string{}}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	var workers sync.WaitGroup
 	for _, k := range processes {

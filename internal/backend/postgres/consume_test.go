@@ -50,7 +50,7 @@ func (r *reader) run(t *testing.T, done, parked int, answer func(call int, one b
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- r.consumer(answer).Run(ctx) }()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		n, err := r.parked.Count(t.Context())
 		if err != nil {
@@ -129,7 +129,7 @@ func (r *reader) left(t *testing.T) []string {
 	}
 	keys := map[string]bool{}
 	for !keys["last"] {
-		some, err := m.Poll(within(t, 20*time.Second), 1000)
+		some, err := m.Poll(within(t, time.Minute), 1000)
 		if err != nil {
 			t.Fatalf("%v came, then %v", keys, err)
 		}

@@ -92,7 +92,7 @@ func TestI10NoLeaseIsGrantedToWhomOthersTakeForDead(t *testing.T) {
 	cutOff(t, s, postgres.InstanceClass)
 	two := another(t, s)
 	defer postgres.Crash(two)
-	l, err := keys.Lease(within(t, 10*time.Second), key.Request{Holder: one.Process() + "/sign", Key: "key_a", TTL: time.Hour})
+	l, err := keys.Lease(within(t, time.Minute), key.Request{Holder: one.Process() + "/sign", Key: "key_a", TTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -160,7 +160,7 @@ func (c *custody) announce(decisions ...signer.Decision) {
 // eventually waits until what was counted is as it should be.
 func (c *custody) eventually(what string, is func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c.mu.Lock()
 		done := is()
 		c.mu.Unlock()

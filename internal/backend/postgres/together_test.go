@@ -37,7 +37,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func claim(t *testing.T, f feeder.Feeder) []message.ID {
 	t.Helper()
-	ids, err := f.Claim(within(t, 10*time.Second), 100)
+	ids, err := f.Claim(within(t, time.Minute), 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestI10KeysOfTheDeadAreSetAside(t *testing.T) {
 	}
 	postgres.Crash(one)
 	s.last = nil
-	if _, err := heir.Lease(within(t, 10*time.Second), wanted); !errors.Is(err, key.ErrQuarantined) {
+	if _, err := heir.Lease(within(t, time.Minute), wanted); !errors.Is(err, key.ErrQuarantined) {
 		t.Fatalf("the key of a dead process: %v, want key-quarantined", err)
 	}
 	if got, err := heir.Get(t.Context(), "key_a"); err != nil || got.Holder != lease.Holder || got.Reason == "" {
@@ -141,7 +141,7 @@ func TestI16ALongTransactionHidesNothing(t *testing.T) {
 	}
 	var seen []message.ID
 	for after := before; len(seen) < 3; {
-		events, err := o.Read(within(t, 10*time.Second), after, 1)
+		events, err := o.Read(within(t, time.Minute), after, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestI4TwoProcessesOneWinner(t *testing.T) {
 	var orders [2][]int64
 	for i, db := range []*postgres.DB{one, two} {
 		for after := int64(0); len(orders[i]) < 220; {
-			events, err := postgres.NewOutbox(db).Read(within(t, 10*time.Second), after, 7)
+			events, err := postgres.NewOutbox(db).Read(within(t, time.Minute), after, 7)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -247,7 +247,7 @@ func TestI18ClaimsOutliveNoLostConnection(t *testing.T) {
 		t.Fatal("the connections are gone, and a settlement was reported as done")
 	}
 	for range 100 {
-		if ids, err := f.Claim(within(t, 10*time.Second), 10); err == nil {
+		if ids, err := f.Claim(within(t, time.Minute), 10); err == nil {
 			if !slices.Equal(ids, []message.ID{rec.ID}) {
 				t.Errorf("handed out %v, want %s", ids, rec.ID)
 			}

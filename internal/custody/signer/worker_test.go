@@ -202,7 +202,7 @@ func TestThePipelineSignsEachRequestOnce(t *testing.T) {
 	}
 	defer func() { _ = m.Close() }()
 	seen := map[signer.Step]chain.Signed{}
-	limit, cancel := context.WithTimeout(ctx, 40*time.Second)
+	limit, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for len(seen) < len(all) {
 		records, err := m.Poll(limit, 100)

@@ -98,7 +98,7 @@ func RunLinear(t *testing.T, stores []guarantee.Store, troubles ...func()) {
 		}
 	})
 	checker := model.ToModel()
-	if result := porcupine.CheckOperationsTimeout(checker, h.operations, 30*time.Second); result != porcupine.Ok {
+	if result := porcupine.CheckOperationsTimeout(checker, h.operations, 2*time.Minute); result != porcupine.Ok {
 		t.Fatalf("what %d concurrent calls were told fits no order: %s", len(h.operations), result)
 	}
 	t.Logf("%d calls, of %d of which the outcome is not known", len(h.operations), h.open)

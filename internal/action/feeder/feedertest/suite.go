@@ -65,7 +65,7 @@ var Start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func claim(t *testing.T, f feeder.Feeder, limit int) []message.ID {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ids, err := f.Claim(ctx, limit)
 	if err != nil {

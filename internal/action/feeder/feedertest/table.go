@@ -56,7 +56,7 @@ func (b TableBackend) due(t *testing.T, n int) (ids []message.ID) {
 
 func hand(t *testing.T, table feeder.Table, limit int) []message.ID {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ids, err := table.Hand(ctx, limit)
 	if err != nil {

@@ -100,7 +100,7 @@ func (c *counter) standing(t testing.TB, step signer.Step) signer.Standing {
 // list reads so many open requests, waiting for them, and says that there are no more.
 func (c *counter) list(t testing.TB, after int64, n int) (all []signer.Open) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); len(all) < n; {
+	for deadline := time.Now().Add(time.Minute); len(all) < n; {
 		batch, err := c.q.List(t.Context(), after, 3)
 		must(t, err)
 		if len(batch) == 0 && time.Now().After(deadline) {
@@ -288,7 +288,7 @@ func noneSkipped(t *testing.T, h RequestsHarness) {
 	ended := make(chan struct{})
 	go func() { writers.Wait(); close(ended) }()
 	seen, after := map[signer.Step]bool{}, int64(0)
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		list, err := c.q.List(t.Context(), after, 7)
 		must(t, err)
 		for _, o := range list {
