@@ -16,13 +16,17 @@ import (
 // What the zero values of a Follower mean.
 const (
 	defaultKeep    = 10_000
-	defaultBatch   = 2048
+	defaultBatch   = 4096
 	defaultPace    = 10 * time.Millisecond
 	trimStep       = 1024 // events a trim takes at least; few enough that no commit waits long for it
 	shortestRetry  = 50 * time.Millisecond
 	longestRetry   = 5 * time.Second
 	observeTimeout = time.Second
 	waitForLeader  = 25 * time.Millisecond // between two looks at what another process has applied
+
+	crowd        = 64                     // events in a batch from which on more are gathered for the next one
+	gather       = 8                      // times as long as this batch took to apply
+	longestPause = 400 * time.Millisecond // and at the most
 )
 
 // Lag is how far Reference is behind Guarantee.
@@ -34,6 +38,9 @@ type Lag struct {
 
 // Follower is the service that keeps Reference up to date: it tails the outbox, applies the newest version of each message
 // in every batch, hands all events to the hub, and trims the outbox behind itself. It is the only one that trims.
+//
+// A message that moves on before its last event was applied costs one write instead of two. So under load the Follower rests
+// between batches, for longer the longer they take, and leaves most of the machine to what Reference follows.
 //
 // Where several processes follow one outbox into one Reference, the one that has the seat does so. The others hand events on once
 // it has applied them.
@@ -52,8 +59,8 @@ type Follower struct {
 
 	Keep    int64         // events kept in the outbox for streams that resume; 0 means 10,000
 	KeepFor time.Duration // and how long at least, for Followers of other processes on the same outbox; 0: they are none
-	Batch   int           // most events at once; 0 means 2,048
-	Pace    time.Duration // least time between two batches, so that under load they grow; 0 means 10 ms
+	Batch   int           // most events at once; 0 means 4,096
+	Pace    time.Duration // least time from one batch to the next; 0 means 10 ms
 	Seat    *leader.Seat  // nil: nobody else applies and trims
 
 	started bool
@@ -111,13 +118,23 @@ func (f *Follower) follow(ctx context.Context) error {
 		if len(events) == 0 {
 			continue
 		}
+		read := time.Now()
 		if after, err = f.apply(ctx, events); err != nil {
 			return err
 		}
-		if lifecycle.Sleep(ctx, f.Pace-time.Since(began)) != nil {
+		least := f.Pace - time.Since(began)
+		if lifecycle.Sleep(ctx, max(least, f.pause(time.Since(read), len(events)))) != nil {
 			return ctx.Err()
 		}
 	}
+}
+
+// pause is how long to let events gather after a batch of so many took so long. A full one tells that others wait already.
+func (f *Follower) pause(took time.Duration, events int) time.Duration {
+	if events < crowd || events >= f.Batch {
+		return 0
+	}
+	return min(gather*took, longestPause)
 }
 
 // start tells after which event to read on, and rebuilds when the outbox does not reach back that far.

@@ -139,6 +139,56 @@ func TestFollowerCoalesces(t *testing.T) {
 	})
 }
 
+// slow takes its time to apply, a hundredth of it for each row.
+type slow struct {
+	recording
+	takes time.Duration
+}
+
+func (s *slow) Apply(ctx context.Context, rows []reference.Row, seq int64) error {
+	time.Sleep(s.takes * time.Duration(len(rows)) / 100)
+	return s.recording.Apply(ctx, rows, seq)
+}
+
+// TestFollowerRestsUnderLoad: where applying takes its time, what happens to a message in the meantime is applied at once, but
+// not much later; few events are applied as they come, and those that wait already are not kept waiting.
+func TestFollowerRestsUnderLoad(t *testing.T) {
+	for name, c := range map[string]struct {
+		messages, batch int
+		takes           time.Duration // to apply 100 rows
+		least, most     int           // batches, for 40 moves of each message in as many times 10 ms
+	}{
+		"few":           {10, 0, 5 * time.Millisecond, 38, 41},
+		"many":          {200, 0, 5 * time.Millisecond, 4, 6},
+		"very slow":     {200, 0, 50 * time.Millisecond, 2, 4},
+		"always behind": {200, 100, 5 * time.Millisecond, 80, 82},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse()
+				store := &slow{recording: recording{Model: h.model}, takes: c.takes}
+				h.f.Store, h.f.Batch = store, c.batch
+				stop := h.start(t)
+				ids := h.Accept("cli_a", c.messages)
+				settle()
+				store.batches, h.lags = nil, nil
+				for range 40 {
+					for _, id := range ids {
+						h.Move(id, "sign", guarantee.Running)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				settle()
+				stop()
+				agree(t, h.Truth, h.model)
+				if n := len(store.batches); n < c.least || n > c.most {
+					t.Errorf("%d batches, want %d to %d", n, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
 func TestFollowerHandsOnWhatWasReportedAsFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
