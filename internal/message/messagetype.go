@@ -20,6 +20,7 @@ type messageType struct {
 	flat   *flat          // the envelope's fields, then the body's
 	body   []property     // in the order of the struct
 	types  map[string]any // what "types" of a typed-data document has to be
+	typed  []byte         // the same in its RFC 8785 form
 	call   *declaration   // nil for types without call data
 }
 
@@ -127,7 +128,8 @@ func (t *messageType) addStruct(doc document) error {
 		}
 	}
 	t.types = map[string]any{domainType: tree(domainFields()), annotation.Name: tree(all)}
-	return nil
+	t.typed, err = canonicalJSON(t.types)
+	return err
 }
 
 // property checks that a struct field and its schema agree.

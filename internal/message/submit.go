@@ -30,8 +30,12 @@ func (c *Catalog) TypedData(m Message, d Domain) (json.RawMessage, common.Hash, 
 	for name, v := range envelope(m) {
 		body[name] = v
 	}
-	doc, err := canonicalJSON(map[string]any{"types": t.types, "primaryType": t.flat.name, "domain": d, "message": body})
-	return doc, digest, err
+	doc, err := canonicalJSON(map[string]any{"primaryType": t.flat.name, "domain": d, "message": body})
+	if err != nil {
+		return nil, common.Hash{}, err
+	}
+	doc = append(doc[:len(doc)-1], `,"types":`...) // the last of the four by name, and the same for all messages of a type
+	return append(append(doc, t.typed...), '}'), digest, nil
 }
 
 // Canonical is the text that a wallet signs for m with personal_sign: the payload of scheme eip191 in its RFC 8785 form.
