@@ -12,6 +12,29 @@ const (
 	Finalized Tag = "finalized"
 )
 
+// Use is a nonce of an address that the chain has spent, and what may have spent it.
+type Use struct {
+	Address string
+	Nonce   uint64
+	Hashes  []string // of all transactions that were signed with it
+	Seen    Sighting // of one of them; zero when none was seen
+}
+
+// Sighting is a transaction in a block.
+type Sighting struct {
+	Hash      string
+	Block     uint64
+	BlockHash string
+}
+
+// Trace is what the chain's nodes still know of a Use.
+type Trace struct {
+	Known  bool   // false: no node can tell what has spent the nonce
+	Hash   string // which of the Hashes has; "" where Known: none of them
+	Ended  bool   // a receipt tells how that one ended; false: Status tells nothing but where it is
+	Status Status // of Hash
+}
+
 // Follower is the port to what a chain shows of our accounts as it grows. Errors are those of Network; chain-unsupported when
 // the chain has no such tag. Durability: the chain's own. Ordering: heads come in the order in which the node has them, and a
 // slow reader misses some. Consistency: answers of one call are of one node; two calls can see different heads, and a later
@@ -22,6 +45,9 @@ type Follower interface {
 	Nonces(ctx context.Context, addresses []string) (nonces []uint64, head uint64, err error)
 	// Height is the number of the block with the tag.
 	Height(ctx context.Context, tag Tag) (uint64, error)
+	// Trace finds what a nonce was used for, also where no node has a receipt any more: of who keeps the state and the blocks of the
+	// time. That nobody can tell is an answer, not an error.
+	Trace(ctx context.Context, u Use) (Trace, error)
 	// Heads tells the number of the newest block whenever it changes, until ctx ends, which closes the channel.
 	Heads(ctx context.Context) <-chan uint64
 }

@@ -34,7 +34,7 @@ type Transaction struct {
 	To       string             `json:"to"`
 	Value    string             `json:"value" doc:"Smallest unit."`
 	Nonce    uint64             `json:"nonce"`
-	Status   transaction.Status `json:"status" enum:"decided,signed,sent,mined,confirmed,lost"`
+	Status   transaction.Status `json:"status" enum:"decided,signed,sent,mined,confirmed,lost,unknown"`
 	Sent     *time.Time         `json:"sent,omitempty" doc:"When it was first known to be with a node."`
 	Block    uint64             `json:"block,omitempty"`
 	Success  *bool              `json:"success,omitempty" doc:"Whether it did not revert; once it is mined."`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
@@ -155,24 +156,56 @@ func (k *Keeper) policies(ctx context.Context, l *lane, open []Open, v View) err
 
 // plan asks for the quotes that the plan wants, each once, until it wants no more.
 func (k *Keeper) plan(ctx context.Context, info Lane, open []Open, v *View) ([]Act, error) {
-	v.Quotes = map[int]chain.Quote{}
+	v.Quotes, v.Traces = map[int]chain.Quote{}, map[uint64]chain.Trace{}
 	for {
 		acts := Plan(info, open, *v, k.options.Rules)
-		known := len(v.Quotes)
+		known := len(v.Quotes) + len(v.Traces)
 		for _, a := range acts {
-			if _, told := v.Quotes[a.Percent]; a.Do != Ask || told {
-				continue
+			if err := k.inquire(ctx, info, open, v, a); err != nil {
+				return nil, err
 			}
-			quote, err := k.Market.Quote(ctx, a.Percent)
-			if err != nil {
-				return nil, fmt.Errorf("ask what a unit of gas costs: %w", err)
-			}
-			v.Quotes[a.Percent] = quote
 		}
-		if len(v.Quotes) == known {
+		if len(v.Quotes)+len(v.Traces) == known {
 			return acts, nil
 		}
 	}
+}
+
+// inquire asks what an act wants to know, unless it is told already. Few nonces are traced at one look; the others come later.
+func (k *Keeper) inquire(ctx context.Context, info Lane, open []Open, v *View, a Act) error {
+	switch _, told := v.Quotes[a.Percent]; {
+	case a.Do == Ask && !told:
+		quote, err := k.Market.Quote(ctx, a.Percent)
+		if err != nil {
+			return fmt.Errorf("ask what a unit of gas costs: %w", err)
+		}
+		v.Quotes[a.Percent] = quote
+	case a.Do == Trace && len(v.Traces) < traces:
+		at := slices.IndexFunc(open, func(t Open) bool { return t.Nonce == a.Nonce })
+		trace, err := k.Follower.Trace(ctx, open[at].use(info.Address))
+		if err != nil {
+			return fmt.Errorf("find out what nonce %d of the key %s was spent on: %w", a.Nonce, info.Key, err)
+		}
+		v.Learn(open, &open[at], trace)
+	}
+	return nil
+}
+
+// traces is how many nonces of a lane are traced at one look: each takes as many questions as the chain's length has binary digits.
+const traces = 8
+
+// use is what a trace of the transaction's nonce begins with.
+func (t *Open) use(address string) chain.Use {
+	u := chain.Use{Address: address, Nonce: t.Nonce}
+	for _, a := range t.Attempts {
+		if a.Signed.Hash != "" {
+			u.Hashes = append(u.Hashes, a.Signed.Hash)
+		}
+	}
+	if a, mined := t.Ended(); mined {
+		u.Seen = chain.Sighting{Hash: a.Signed.Hash, Block: t.Fate.Block, BlockHash: t.Fate.Hash}
+	}
+	return u
 }
 
 func (k *Keeper) ask(ctx context.Context, hashes []string) (map[string]chain.Status, error) {
@@ -212,9 +245,14 @@ func (k *Keeper) sight(info Lane, open []Open, v View, rules Rules) {
 	k.options.Observe.Lane(s)
 }
 
-// carryOut does what was planned: first what is only to be written down, in one commit, then what goes to the node. What
-// fails is found again at the next look.
+// carryOut does what was planned: first it sets the key aside, or what is given up could count as acknowledged; then what is only to
+// be written down, in one commit; then what goes to the node. What fails is found again at the next look.
 func (k *Keeper) carryOut(ctx context.Context, l *lane, info Lane, v View, acts []Act) error {
+	if at := slices.IndexFunc(acts, func(a Act) bool { return a.Do == Halt }); at >= 0 {
+		if err := k.halt(ctx, info, v, acts[at].Why); err != nil {
+			return fmt.Errorf("set the key %s aside: %w", info.Key, err)
+		}
+	}
 	if err := k.mark(ctx, l, info, v, acts); err != nil {
 		return err
 	}
@@ -227,9 +265,7 @@ func (k *Keeper) carryOut(ctx context.Context, l *lane, info Lane, v View, acts 
 			k.report(ctx, info, a, k.sign(ctx, l, info, a))
 		case Replace:
 			k.report(ctx, info, a, k.replace(ctx, l, info, v, a))
-		case Halt:
-			k.report(ctx, info, a, k.halt(ctx, info, v, a.Why))
-		case Ask, Record, Settle: // asked and marked before
+		case Ask, Trace, Record, Settle, Halt: // done before
 		}
 	}
 	k.send(ctx, l, sending)
@@ -252,7 +288,7 @@ func (k *Keeper) mark(ctx context.Context, l *lane, info Lane, v View, acts []Ac
 			m.Fates[a.Nonce] = a.Fate
 		case Settle:
 			m.Settled = a.Nonce
-		case Ask, Sign, Send, Replace, Halt: // not to be written down but for their events
+		case Ask, Trace, Sign, Send, Replace, Halt: // not to be written down but for their events
 		}
 		if a.Event != "" {
 			m.Events = append(m.Events, Event{Nonce: a.Nonce, What: a.Event, By: ByKeeper, Why: a.Why, At: v.Now.At})
@@ -297,7 +333,7 @@ func (k *Keeper) fates(l *lane, info Lane, fates map[uint64]Fate) (ended []signe
 		l.change(nonce, func(o *Open) {
 			moved := o.Fate.Status != fate.Status
 			paid = moved && fate.Status == Confirmed
-			if paid || moved && fate.Status == Lost {
+			if paid || moved && fate.GivenUp() {
 				ended = append(ended, o.Step)
 			}
 			o.Fate = fate
@@ -312,7 +348,7 @@ func (k *Keeper) fates(l *lane, info Lane, fates map[uint64]Fate) (ended []signe
 // tell logs an event and counts it.
 func (k *Keeper) tell(ctx context.Context, info Lane, e Event) {
 	log := k.options.Log.InfoContext
-	if e.What == EventReversed || e.What == EventLost || e.What == EventHalted {
+	if e.What == EventReversed || e.What == EventLost || e.What == EventUnknown || e.What == EventHalted {
 		log = k.options.Log.ErrorContext
 	}
 	log(ctx, "transaction "+e.What, "key", info.Key, "chain", info.Chain, "address", info.Address, "nonce", e.Nonce, "by", e.By, "why", e.Why)

@@ -74,7 +74,7 @@ func (k *Keeper) refill(ctx context.Context, l *lane, info Lane, v View, rows []
 		if t.Nonce >= info.Settled || len(t.Attempts) == 0 {
 			break // the rest is open, or not there yet
 		}
-		if t.Fate.Status == Lost && t.Newest().Kind != NoOp {
+		if t.Fate.GivenUp() && t.Newest().Kind != NoOp {
 			return k.fill(ctx, info, v, t, again, l)
 		}
 		again, next = append(again, t), t.Nonce+1

@@ -217,7 +217,7 @@ func (d *Desk) replace(ctx context.Context, id ID, price *chain.Price, kind Kind
 	switch {
 	case info.Halted != "":
 		return Report{}, problem.New(ErrHalted.Kind, ErrHalted.Code, "the key %s is set aside: %s", id.Key, info.Halted)
-	case t.Fate.Status == Lost:
+	case t.Fate.GivenUp():
 		return Report{}, problem.New(ErrSettled.Kind, ErrSettled.Code, "nonce %d of the key %s is spent; nothing can replace its transaction", id.Nonce, id.Key)
 	}
 	l.remember(t)
@@ -271,7 +271,7 @@ func (d *Desk) Resend(ctx context.Context, id ID, by string) (Report, error) {
 	}
 	raw := t.Newest().Signed.Raw
 	switch {
-	case t.Fate.Spent() || t.Fate.Status == Lost:
+	case t.Fate.Spent() || t.Fate.GivenUp():
 		return Report{}, problem.New(ErrSettled.Kind, ErrSettled.Code, "nonce %d of the key %s is spent; there is nothing to send again", id.Nonce, id.Key)
 	case info.Halted != "":
 		return Report{}, problem.New(ErrHalted.Kind, ErrHalted.Code, "the key %s is set aside: %s", id.Key, info.Halted)

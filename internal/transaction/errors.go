@@ -29,6 +29,7 @@ const (
 	EventReversed  = "reversed"   // a reorganisation took it back after it was confirmed
 	EventMoved     = "moved"      // a reorganisation put it into another block, deep enough still
 	EventLost      = "lost"       // the chain has spent its nonce on something else
+	EventUnknown   = "unknown"    // the chain has spent its nonce, and no node keeps what on
 	EventHalted    = "key-halted" // the chain shows a use of the key that Aval did not decide
 	EventUnpayable = "capped"     // it waits, and its fee policy forbids to offer more
 )
@@ -57,12 +58,12 @@ func AdmitFill(keyID, address string, nonce, next uint64, a Attempt) error {
 // no-ops, or an intent that was given up could come back.
 func Admit(t Transaction, settled uint64, a Attempt) error {
 	newest, first := t.Newest(), t.Attempts[0].Tx
-	freed := t.Fate.Status == Lost && a.Kind == NoOp // a reorganisation has freed what a stranger had spent
+	freed := t.Fate.GivenUp() && a.Kind == NoOp // a reorganisation has freed what a stranger had spent
 	refuse := func(why string) error {
 		return problem.New(ErrInadmissible.Kind, ErrInadmissible.Code, "attempt %d for nonce %d of the key %s is refused: %s", a.Number, t.Nonce, t.Key, why)
 	}
 	switch {
-	case !freed && (t.Nonce < settled || t.Fate.Status == Confirmed || t.Fate.Status == Lost):
+	case !freed && (t.Nonce < settled || t.Fate.Status == Confirmed || t.Fate.GivenUp()):
 		return problem.New(ErrSettled.Kind, ErrSettled.Code, "nonce %d of the key %s is spent; nothing can replace its transaction", t.Nonce, t.Key)
 	case a.Number != newest.Number+1:
 		return problem.New(ErrTaken.Kind, ErrTaken.Code, "attempt %d of nonce %d of the key %s was decided meanwhile; look again", a.Number, t.Nonce, t.Key)

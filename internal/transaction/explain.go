@@ -22,6 +22,9 @@ type Report struct {
 func (r *Report) explain(v View, o Open, options Options) {
 	t := r.Transaction
 	switch {
+	case t.Fate.Status == Unknown:
+		r.Sentence = fmt.Sprintf("The chain has spent nonce %d, and no node keeps what on, or how that ended.", t.Nonce)
+		r.Remedy = "Add a node that keeps old receipts or old state to chain.url, and it is found out by itself. Or look the nonce up in an explorer of the chain; then see aval key acknowledge --help."
 	case r.Lane.Halted != "" && !t.Fate.Spent():
 		r.Sentence = "It waits because its key is set aside: " + r.Lane.Halted + "."
 		r.Remedy = "Find out who else uses the key, then: aval key release " + r.Lane.Key + "."

@@ -340,7 +340,10 @@ func TestI10AForeignUseHaltsTheKey(t *testing.T) {
 	check(t, err)
 	steps := r.sign(t, 1, nil)
 	check(t, errors.Join(r.network.Send(t.Context(), [][]byte{foreign.Raw})...))
+	stubborn := &stubbornKeys{Keys: r.keys, refuse: 3}
+	r.keeper.Keys = stubborn
 	r.run(t)
+	eventually(t, "the key not to be set aside at first", func() bool { return stubborn.left() == 0 })
 	eventually(t, "the transaction to be lost and the key to be set aside", func() bool {
 		found, err := r.keeper.Find(t.Context(), steps)
 		check(t, err)
@@ -368,6 +371,29 @@ func TestI10AForeignUseHaltsTheKey(t *testing.T) {
 	if err != nil || len(entries) != 2 || entries[0].What != key.EntryDistrusted || entries[1].What != key.EntryAcknowledged || entries[1].By != "alice" || entries[1].Nonce != 1 {
 		t.Errorf("its entries are %+v, %v", entries, err)
 	}
+}
+
+// stubbornKeys cannot set a key aside at first, as a database that is away.
+type stubbornKeys struct {
+	transaction.Keys
+	mu     sync.Mutex
+	refuse int
+}
+
+func (s *stubbornKeys) Distrust(ctx context.Context, id, by, why string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse > 0 {
+		s.refuse--
+		return errors.New("the disk is full")
+	}
+	return s.Keys.Distrust(ctx, id, by, why)
+}
+
+func (s *stubbornKeys) left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refuse
 }
 
 // refusal tries to sign one more, and gives the refusal.

@@ -133,7 +133,7 @@ func Notice(open []Open, v View) {
 			t.Looks++
 		}
 		t.Missing = missing(t, v)
-		if t.Freed++; t.Fate.Status != Lost || t.Nonce < v.Nonce {
+		if t.Freed++; !t.Fate.GivenUp() || t.Nonce < v.Nonce {
 			t.Freed = 0
 		}
 	}

@@ -21,7 +21,7 @@ type Open struct {
 	Offered Moment // when its newest bytes were given to the node; zero: not by this process
 	Waiting Moment // since when nothing below it is in its way; zero: something is, or it was not offered
 	Missing int    // looks in a row at which the chain had spent its nonce and no node had any of its attempts
-	Freed   int    // looks in a row at which it was recorded as lost and the chain had not spent its nonce
+	Freed   int    // looks in a row at which it was given up and the chain had not spent its nonce
 	Refusal string // why the node says that it will never take the newest bytes; "" when it may
 	Strikes int    // how often in a row it has said so
 	Poor    bool   // the refusal is that the sender cannot pay
@@ -45,6 +45,7 @@ type View struct {
 	Confirmed uint64                  // the newest block whose transactions count as confirmed
 	Final     uint64                  // the newest block that nobody expects to be reorganised
 	Quotes    map[int]chain.Quote     // what the chain asks at present, by percentile: what was asked for
+	Traces    map[uint64]chain.Trace  // by nonce: what was found out of nonces of which no receipt is left
 }
 
 // Rules are what Plan goes by besides what it is given of the lane.
@@ -63,6 +64,7 @@ type Do string
 const (
 	Sign    Do = "sign"    // sign the attempt that was decided and has no bytes
 	Ask     Do = "ask"     // ask the chain for a quote, and plan again with it
+	Trace   Do = "trace"   // find out what the nonce was spent on, and plan again with it
 	Send    Do = "send"    // give the attempt's stored bytes to the node
 	Replace Do = "replace" // decide, sign and send one more attempt
 	Record  Do = "record"  // write the fate down
@@ -88,9 +90,9 @@ type Act struct {
 //
 //	the chain has spent more nonces than were decided         halt the key: somebody else uses it (A16)
 //	its nonce is spent, an attempt is mined                   record which; confirmed when the block is deep enough (I14)
-//	its nonce is spent, no node has any, look after look      lost: halt the key
-//	recorded as mined, and the chain says otherwise           take it back; go on as if it had never been mined (I14)
-//	lost, and the chain has not spent its nonce any more      follow it again, look after look
+//	its nonce is spent, no node has any, look after look      trace it. It went to something else: lost; nobody can tell: unknown. Halt the key
+//	recorded as mined, and the chain says otherwise           trace it, take it back; go on as if it had never been mined (I14)
+//	given up, and the chain has not spent its nonce any more  follow it again, look after look
 //	beyond the window                                         wait
 //	no bytes, for longer than the grace period                sign (I12)
 //	bytes that this process has not sent, for as long         send (I13); at once where only the window has held them back
@@ -113,7 +115,7 @@ func Plan(lane Lane, open []Open, v View, r Rules) []Act {
 		case t.Nonce < v.Nonce && t.Fate.Status != Lost:
 			p.spent(t)
 		case t.Nonce < v.Nonce:
-		case t.Fate.Status == Lost:
+		case t.Fate.GivenUp():
 			p.freed(t)
 		case t.Fate.Spent():
 			if p.takenBack(t) {
@@ -156,16 +158,60 @@ func (p *planner) mined(t *Open) (number int, s chain.Status, found, asked bool)
 // spent is for a nonce that the chain counts as used.
 func (p *planner) spent(t *Open) {
 	number, s, found, asked := p.mined(t)
+	trace, traced := p.view.Traces[t.Nonce]
 	switch {
 	case found:
 		p.record(t, number, s)
-	case !asked:
-	case t.Fate.Spent() && p.takenBack(t): // its block is gone: what has the nonce now shows at the next looks
-	case t.Missing >= p.rules.Certainty:
-		why := fmt.Sprintf("the chain has spent nonce %d of %s, and on none of the %d transactions that Aval has decided for it", t.Nonce, p.lane.Address, len(t.Attempts))
-		p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: Lost, Sent: t.Fate.Sent}, Event: EventLost, Why: why})
-		if p.lane.Halted == "" {
-			p.act(Act{Do: Halt, Nonce: t.Nonce, Event: EventHalted, Why: why})
+	case !asked || !p.doubtful(t):
+	case !traced:
+		p.act(Act{Do: Trace, Nonce: t.Nonce})
+	case t.Fate.Spent():
+		p.takenBack(t) // what has the nonce now shows at the next looks
+	case trace.Known && trace.Hash == "":
+		p.giveUp(t, Lost, EventLost, fmt.Sprintf("the chain has spent nonce %d of %s, and on none of the %d transactions that Aval has decided for it", t.Nonce, p.lane.Address, len(t.Attempts)))
+	case t.Fate.Status == Unknown:
+	case trace.Known:
+		p.giveUp(t, Unknown, EventUnknown, fmt.Sprintf("%s is in block %d, and no node keeps the receipt that tells how it ended", trace.Hash, trace.Status.Block))
+	default:
+		p.giveUp(t, Unknown, EventUnknown, fmt.Sprintf("the chain has spent nonce %d of %s, and no node keeps what it was spent on", t.Nonce, p.lane.Address))
+	}
+}
+
+// doubtful says whether it is time to trace a nonce that is spent, and of which no receipt is told. What nobody could tell is traced
+// again now and then.
+func (p *planner) doubtful(t *Open) bool {
+	switch {
+	case t.Fate.Spent():
+		return p.view.reaches(t.Fate.Block, t.Attempts)
+	case t.Fate.Status == Unknown:
+		return t.Missing > 0 && t.Missing%seldom == 0
+	}
+	return t.Missing >= p.rules.Certainty
+}
+
+// seldom is at each how many-th look something is asked that has been answered by "nobody knows".
+const seldom = 64
+
+// giveUp records that the chain has spent a nonce, and not on what Aval can tell. The key is set aside: somebody else may use it.
+func (p *planner) giveUp(t *Open, as Status, event, why string) {
+	p.act(Act{Do: Record, Nonce: t.Nonce, Fate: Fate{Status: as, Sent: t.Fate.Sent}, Event: event, Why: why})
+	if p.lane.Halted == "" {
+		p.act(Act{Do: Halt, Nonce: t.Nonce, Event: EventHalted, Why: why})
+	}
+}
+
+// Learn takes note of what was found out about a nonce. A block that is canonical holds all that was recorded in it.
+func (v *View) Learn(open []Open, t *Open, trace chain.Trace) {
+	v.Traces[t.Nonce] = trace
+	if trace.Ended {
+		v.Found[trace.Hash] = trace.Status
+	}
+	for i := range open {
+		a, mined := open[i].Ended()
+		if f := open[i].Fate; mined && trace.Known && !trace.Ended && f.Hash == trace.Status.Hash {
+			v.Found[a.Signed.Hash] = chain.Status{
+				State: chain.Mined, Head: trace.Status.Head, Success: f.Success, Block: f.Block, Hash: f.Hash, GasUsed: f.GasUsed, Fee: f.Fee,
+			}
 		}
 	}
 }
@@ -392,7 +438,7 @@ func (p *planner) settle(open []Open) {
 		t := &open[i]
 		undecided(t.Nonce)
 		final := t.Fate.Status == Confirmed && t.Fate.Block <= p.view.Final && canonical[t.Fate.Hash]
-		lost := t.Fate.Status == Lost && trusted && t.Nonce < p.view.Nonce
+		lost := t.Fate.GivenUp() && trusted && t.Nonce < p.view.Nonce
 		if t.Nonce != settled || !final && !lost {
 			break
 		}

@@ -30,6 +30,7 @@ type world struct {
 	confirmed map[uint64]bool // recorded as confirmed and not taken back
 	reversed  int             // how often the model took a recorded confirmation away
 	suspicion bool
+	unindexed bool // the node finds nothing that is mined by its hash
 }
 
 type block struct {
@@ -139,7 +140,7 @@ func (w *world) reorganise(depth int, forget bool) {
 func (w *world) status(hash string) chain.Status {
 	for height, b := range w.blocks {
 		for _, a := range b.mined {
-			if a.Signed.Hash == hash {
+			if a.Signed.Hash == hash && !w.unindexed {
 				return chain.Status{State: chain.Mined, Head: w.head(), Success: true, Block: uint64(height), Hash: b.hash, Fee: big.NewInt(1)}
 			}
 		}
@@ -182,9 +183,32 @@ func (w *world) look() {
 	w.suspicion = false
 	transaction.Notice(w.open, v)
 	v.Quotes = map[int]chain.Quote{0: {Price: chain.Price{Fee: big.NewInt(2 * w.base), Tip: big.NewInt(1)}, Least: big.NewInt(w.base)}}
-	for _, a := range transaction.Plan(w.lane, w.open, v, rules) {
+	v.Traces = map[uint64]chain.Trace{}
+	acts := transaction.Plan(w.lane, w.open, v, rules)
+	for _, a := range acts {
+		if a.Do == transaction.Trace {
+			v.Learn(w.open, w.at(a.Nonce), w.trace(a.Nonce))
+		}
+	}
+	if len(v.Traces) > 0 {
+		acts = transaction.Plan(w.lane, w.open, v, rules)
+	}
+	for _, a := range acts {
 		w.carryOut(a, v)
 	}
+}
+
+// trace is what the blocks say of a nonce, whoever has a receipt.
+func (w *world) trace(nonce uint64) chain.Trace {
+	for height, b := range w.blocks {
+		if a, ok := b.mined[nonce]; ok {
+			ended := !w.at(nonce).Fate.Spent() // otherwise its header is all that is left of the block
+			return chain.Trace{Known: true, Hash: a.Signed.Hash, Ended: ended, Status: chain.Status{
+				State: chain.Mined, Head: w.head(), Success: ended, Block: uint64(height), Hash: b.hash, Fee: big.NewInt(1),
+			}}
+		}
+	}
+	return chain.Trace{}
 }
 
 func (w *world) at(nonce uint64) *transaction.Open {
@@ -218,8 +242,8 @@ func (w *world) carryOut(a transaction.Act, v transaction.View) {
 		w.record(a)
 	case transaction.Settle:
 		w.settle(a.Nonce, v)
-	case transaction.Ask:
-		w.t.Fatalf("a quote is asked for, and there is one")
+	case transaction.Ask, transaction.Trace:
+		w.t.Fatalf("%s is asked for, and it was told", a.Do)
 	case transaction.Halt:
 		w.t.Fatalf("the key is halted: %s", a.Why)
 	}
@@ -274,7 +298,7 @@ func TestLanesNeverWedge(t *testing.T) {
 		w := newWorld(t)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			w.now = w.now.Add(time.Second)
-			switch rapid.SampledFrom([]string{"mine", "mine", "mine", "mine", "look", "decide", "decide", "drop", "reorganise", "fee", "lag"}).Draw(t, "what happens") {
+			switch rapid.SampledFrom([]string{"mine", "mine", "mine", "mine", "look", "decide", "decide", "drop", "reorganise", "fee", "lag", "index"}).Draw(t, "what happens") {
 			case "mine":
 				w.mine()
 				w.look()
@@ -285,6 +309,8 @@ func TestLanesNeverWedge(t *testing.T) {
 				w.decide(rapid.Int64Range(1, 2*w.base).Draw(t, "fee"), signed, rapid.Bool().Draw(t, "offered"), rapid.IntRange(0, 9).Draw(t, "bad") == 0)
 			case "drop":
 				clear(w.pool)
+			case "index":
+				w.unindexed = !w.unindexed
 			case "lag":
 				w.lag(rapid.IntRange(1, 6).Draw(t, "behind"))
 			case "reorganise":
@@ -420,6 +446,7 @@ func TestI14ANodeThatIsBehindLosesNothing(t *testing.T) {
 		v.Nonce, v.Head, v.Found["0x1"] = o.Nonce+1, 11, says
 		open := []transaction.Open{o}
 		halted := false
+		v.Traces = map[uint64]chain.Trace{o.Nonce: {Known: true}}
 		for range 2 * rules.Certainty {
 			transaction.Notice(open, v)
 			for _, a := range transaction.Plan(lane, open, v, rules) {

@@ -80,11 +80,12 @@ const (
 	Mined     Status = "mined"     // in a canonical block
 	Confirmed Status = "confirmed" // deep enough for the chain's policy
 	Lost      Status = "lost"      // the chain has spent the nonce on something that Aval did not decide
+	Unknown   Status = "unknown"   // the chain has spent the nonce, and no node keeps what it was spent on, or how that ended
 )
 
 // Fate is what became of a transaction so far: all of it that changes. The zero Fate is that of one that nothing is known of.
 type Fate struct {
-	Status  Status    // Sent, Mined, Confirmed, Lost, or ""
+	Status  Status    // Sent, Mined, Confirmed, Lost, Unknown, or ""
 	Sent    time.Time // when it was first known to be with a node
 	Attempt int       // Mined, Confirmed: which of them the chain holds
 	Success bool      // it did not revert
@@ -96,6 +97,9 @@ type Fate struct {
 
 // Spent says whether a block holds it.
 func (f Fate) Spent() bool { return f.Status == Mined || f.Status == Confirmed }
+
+// GivenUp says whether the chain has spent the nonce, and nobody can say that it was on what Aval has decided.
+func (f Fate) GivenUp() bool { return f.Status == Lost || f.Status == Unknown }
 
 // Transaction is a nonce of a lane with all that was decided and signed for it.
 type Transaction struct {

@@ -1,6 +1,7 @@
 package transaction_test
 
 import (
+	"math/big"
 	"slices"
 	"testing"
 
@@ -55,6 +56,44 @@ func TestWhatIsFinalIsGivenUpOnlyByWhoCouldKnow(t *testing.T) {
 		v.Head, v.Found["0x1"] = c.told, c.says
 		if got := transaction.Sunk([]transaction.Transaction{o.Transaction}, v); got != c.sunk {
 			t.Errorf("%s: given up is %t", name, got)
+		}
+	}
+}
+
+// TestI5WhatNobodyCanTellIsNeverCalledLost: the nonce is spent, and no receipt is told. Only what is found in a block decides; what
+// nobody keeps is unknown. Both set the key aside; what turns out to be ours needs neither.
+func TestI5WhatNobodyCanTellIsNeverCalledLost(t *testing.T) {
+	place := chain.Status{State: chain.Mined, Head: 11, Success: true, Block: 11, Hash: "block 11", Fee: big.NewInt(1)}
+	for name, c := range map[string]struct {
+		trace chain.Trace
+		want  transaction.Status
+	}{
+		"it went to something else":   {chain.Trace{Known: true}, transaction.Lost},
+		"nobody keeps it":             {chain.Trace{}, transaction.Unknown},
+		"its block keeps no receipts": {chain.Trace{Known: true, Hash: "0x1", Status: place}, transaction.Unknown},
+		"its block tells":             {chain.Trace{Known: true, Hash: "0x1", Ended: true, Status: place}, transaction.Mined},
+	} {
+		o, v, lane := sinceBlock10(99, chain.FeePolicy{}, 11, chain.Unknown)
+		v.Nonce, v.Head, v.Traces = o.Nonce+1, 11, map[uint64]chain.Trace{}
+		open := []transaction.Open{o}
+		for range rules.Certainty {
+			if acts := transaction.Plan(lane, open, v, rules); len(acts) != 0 {
+				t.Errorf("%s: one answer that a node gets wrong leads to %+v", name, acts)
+			}
+			transaction.Notice(open, v)
+		}
+		if acts := transaction.Plan(lane, open, v, rules); len(acts) != 1 || acts[0].Do != transaction.Trace {
+			t.Fatalf("%s: planned is %+v; it should be traced", name, acts)
+		}
+		v.Learn(open, &open[0], c.trace)
+		acts := transaction.Plan(lane, open, v, rules)
+		halts := slices.ContainsFunc(acts, func(a transaction.Act) bool { return a.Do == transaction.Halt })
+		if len(acts) == 0 || acts[0].Fate.Status != c.want || halts != acts[0].Fate.GivenUp() {
+			t.Errorf("%s: %+v; it should be recorded as %s", name, acts, c.want)
+		}
+		open[0].Fate, lane.Halted = acts[0].Fate, "set aside"
+		if acts := transaction.Plan(lane, open, v, rules); c.want == transaction.Unknown && len(acts) != 0 {
+			t.Errorf("%s: what is held leads to %+v", name, acts)
 		}
 	}
 }

@@ -164,10 +164,12 @@ func TestI14ConfirmFollowsTheDecision(t *testing.T) {
 		"0x01": {Fate: confirmed}, "0x02": {Fate: shallow}, "0x04": {Fate: reverted}, "0x05": {Fate: second, Attempts: []transaction.Attempt{raise}},
 		"0x06": {Fate: second, Attempts: []transaction.Attempt{noop}}, "0x07": {Fate: confirmed, Attempts: []transaction.Attempt{noop}},
 		"0x08": {Fate: transaction.Fate{Status: transaction.Lost}}, "0x09": {Fate: transaction.Fate{Status: transaction.Lost}, Settled: true},
+		"0x0a": {Fate: transaction.Fate{Status: transaction.Unknown}}, "0x0b": {Fate: transaction.Fate{Status: transaction.Unknown}, Settled: true},
 	}}
 	for hash, want := range map[string]string{
 		"0x01": `"hash":"0x01"`, "0x02": "later", "0x03": "later", "0x04": "execution-reverted", "0x05": `"hash":"0xaa"`,
 		"0x06": "transaction-cancelled", "0x07": `"hash":"0x07"`, "0x08": "key-foreign-use", "0x09": "transaction-superseded",
+		"0x0a": "transaction-outcome-unknown", "0x0b": "transaction-outcome-unknown",
 	} {
 		out := l.confirm(t, l.task(hash))[0]
 		got := code(out.Err)

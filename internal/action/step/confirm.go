@@ -69,6 +69,8 @@ func (c confirmer) judge(ctx context.Context, ch Chain, tx transaction.Transacti
 		return Outcome{Err: problem.New(problem.Conflict, "transaction-superseded", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide, as an operator has acknowledged; this transaction can never be mined", tx.Nonce)}
 	case fate.Status == transaction.Lost:
 		return Outcome{Err: problem.New(problem.Conflict, "key-foreign-use", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide: find out what, before an operator lets the key be used again", tx.Nonce)}
+	case fate.Status == transaction.Unknown: // it may be done: no catch of a refusal fits it
+		return Outcome{Err: problem.New(problem.Conflict, "transaction-outcome-unknown", "the chain has spent nonce %d of the wallet's address, and no node keeps what on, or how that ended: nobody can say whether this is done; find out before it is told to anybody (aval tx why %s:%d)", tx.Nonce, tx.Key, tx.Nonce)}
 	case mined && fate.Status == transaction.Mined:
 		return Outcome{Later: unconfirmed, Note: fmt.Sprintf("%s is in block %d, not deep enough yet", ended.Signed.Hash, fate.Block)}
 	case !mined:

@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		"a node that is not there is unreachable":                func(t *testing.T, s Subject) { wants(t, s.Unreachable(t), "chain-unreachable") },
 		"a signature of another key is refused (A28)":            foreignSignature,
 		"nonces and heads follow the chain":                      follows,
+		"what a nonce was used for is found":                     traces,
 		"a high s is refused (A3)":                               highS,
 		"a transaction for another chain is refused (A9)":        otherChain,
 		"signed bytes say what was signed, and by whom":          decodes,

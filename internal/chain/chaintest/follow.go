@@ -1,6 +1,7 @@
 package chaintest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -39,4 +40,40 @@ func follows(t *testing.T, s Subject) {
 			t.Fatalf("no head from %d on was told; the last was %d", height, head)
 		}
 	}
+}
+
+// a nonce that was used is traced to the transaction that used it, or to another one; one that was not used to none; where its block
+// is known, and canonical, that is enough.
+func traces(t *testing.T, s Subject) {
+	from, to := s.Account(t, coin), s.Account(t, 0)
+	s.confirmed(t, s.send(t, from, to.Address(), 1))
+	hash := s.send(t, from, to.Address(), 2)
+	mined := s.confirmed(t, hash)
+	other := "0x" + strings.Repeat("0b", 32)
+	trace := func(nonce uint64, seen chain.Sighting, hashes ...string) chain.Trace {
+		t.Helper()
+		found, err := s.Follower.Trace(t.Context(), chain.Use{Address: from.Address(), Nonce: nonce, Hashes: hashes, Seen: seen})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if got := trace(1, chain.Sighting{}, other, hash); !got.Known || got.Hash != hash || !got.Ended || got.Status.Block != mined.Block || got.Status.Hash != mined.Hash || !got.Status.Success {
+		t.Errorf("what used nonce 1 is told as %+v; it is %s, %+v", got, hash, mined)
+	}
+	if got := trace(1, chain.Sighting{}, other); !got.Known || got.Hash != "" {
+		t.Errorf("what used nonce 1, and is none of ours, is told as %+v", got)
+	}
+	if got := trace(2, chain.Sighting{}, other); got.Known {
+		t.Errorf("what used nonce 2, which nobody has, is told as %+v", got)
+	}
+	seen := chain.Sighting{Hash: other, Block: mined.Block, BlockHash: mined.Hash}
+	if got := trace(1, seen, other); !got.Known || got.Hash != other || got.Ended || got.Status.Hash != mined.Hash || got.Status.State != chain.Mined {
+		t.Errorf("what was seen in block %d is told as %+v", mined.Block, got)
+	}
+	if seen.BlockHash = other; trace(1, seen, other).Hash != "" {
+		t.Error("what was seen in a block that is not there any more is told as if it were")
+	}
+	_, err := s.Follower.Trace(t.Context(), chain.Use{Address: from.Address(), Hashes: []string{"0x12"}})
+	wants(t, err, "hash-invalid")
 }

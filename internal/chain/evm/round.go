@@ -45,6 +45,16 @@ const patience = 3
 
 // read is a batch in which every request has to succeed.
 func (e *endpoint) read(ctx context.Context, elems []rpc.BatchElem) error {
+	return e.insistently(ctx, elems, func(class) bool { return false })
+}
+
+// history is a batch about what the node may have thrown away: what it does not keep is left as it is.
+func (e *endpoint) history(ctx context.Context, elems []rpc.BatchElem) error {
+	return e.insistently(ctx, elems, func(c class) bool { return c == pruned })
+}
+
+// insistently does the requests until each has succeeded, or has failed in a way that is an answer, too.
+func (e *endpoint) insistently(ctx context.Context, elems []rpc.BatchElem, answers func(class) bool) error {
 	left := elems
 	for attempt := range patience + 1 {
 		if err := e.batch(ctx, left); err != nil {
@@ -54,7 +64,7 @@ func (e *endpoint) read(ctx context.Context, elems []rpc.BatchElem) error {
 		for _, elem := range left {
 			if class := classify(elem.Error); class == busy {
 				open = append(open, elem)
-			} else if class != none {
+			} else if class != none && !answers(class) {
 				return e.unanswered(elem.Method, elem.Error)
 			}
 		}

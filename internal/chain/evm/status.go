@@ -71,7 +71,7 @@ func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.St
 		}
 	}
 	var head hexutil.Uint64 // last: not older than the receipts
-	if err := e.read(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil {
+	if err := e.history(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil {
 		return nil, err
 	}
 	canonical, known, err := e.confirm(ctx, wanted, receipts)
@@ -114,7 +114,7 @@ func (e *endpoint) confirm(ctx context.Context, wanted []common.Hash, receipts [
 			elems = append(elems, request(blocks[r.Number], "eth_getBlockByNumber", r.Number, false))
 		}
 	}
-	if err := e.read(ctx, elems); err != nil {
+	if err := e.history(ctx, elems); err != nil {
 		return nil, nil, err
 	}
 	canonical := make(map[hexutil.Uint64]common.Hash, len(blocks))

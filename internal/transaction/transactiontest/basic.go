@@ -112,7 +112,7 @@ func sealedOnce(t *testing.T, h Harness) {
 func fates(t *testing.T, h Harness) {
 	d := open(t, h, 3)
 	sent := transaction.Fate{Status: transaction.Sent, Sent: time.UnixMilli(1700000000000)}
-	for _, fate := range []transaction.Fate{sent, mined(transaction.Mined, 7), mined(transaction.Confirmed, 7), sent, mined(transaction.Mined, 8), {Status: transaction.Lost}} {
+	for _, fate := range []transaction.Fate{sent, mined(transaction.Mined, 7), mined(transaction.Confirmed, 7), sent, mined(transaction.Mined, 8), {Status: transaction.Lost}, {Status: transaction.Unknown}} {
 		d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first: fate, first + 2: mined(transaction.Mined, 9)}})
 		d.restart(t)
 		got := d.read(t, first)

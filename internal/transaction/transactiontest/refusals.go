@@ -103,7 +103,7 @@ func undecided(t *testing.T, h Harness) {
 
 func spent(t *testing.T, h Harness) {
 	d := open(t, h, 2)
-	for _, fate := range []transaction.Fate{mined(transaction.Confirmed, 7), {Status: transaction.Lost}} {
+	for _, fate := range []transaction.Fate{mined(transaction.Confirmed, 7), {Status: transaction.Lost}, {Status: transaction.Unknown}} {
 		d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first: fate}})
 		d.refused(t, string(fate.Status), first, d.raise(t, first), transaction.ErrSettled)
 	}

@@ -27,6 +27,9 @@ type Faults struct {
 	Forget    bool          // it says that it took transactions, and drops them
 	Behind    uint64        // its head is so many blocks lower than it is
 	Ahead     uint64        // its head is so many blocks higher than it is
+	Unindexed bool          // it finds no transaction and no receipt by a hash
+	Pruned    bool          // it keeps no receipts of blocks either
+	Stateless bool          // it keeps no state but the newest
 	Gas       uint64        // what it estimates every call to need
 	MaxBatch  int           // more requests are refused as geth does
 	NoBatches bool          // a batch is answered with one object, as nodes do that know none
@@ -188,6 +191,10 @@ func (p *Proxy) pass(calls []call, f Faults) (replies []reply, swallowed bool) {
 				continue
 			}
 		}
+		if r, forgotten := forgot(c, f); forgotten {
+			replies = append(replies, r)
+			continue
+		}
 		replies = append(replies, bent(c, p.forward(c), f))
 	}
 	return replies, swallowed
@@ -218,6 +225,19 @@ func (p *Proxy) forward(c call) (r reply) {
 		r.Result = json.RawMessage("null")
 	}
 	return r
+}
+
+// forgot answers as a node does that has thrown away what is asked for.
+func forgot(c call, f Faults) (r reply, forgotten bool) {
+	switch {
+	case (f.Unindexed || f.Pruned) && (c.Method == "eth_getTransactionReceipt" || c.Method == "eth_getTransactionByHash"):
+		return reply{Version: "2.0", ID: c.ID, Result: json.RawMessage("null")}, true
+	case f.Pruned && c.Method == "eth_getBlockReceipts":
+		return refusal(c, 4444, "pruned history unavailable"), true
+	case f.Stateless && c.Method == "eth_getTransactionCount" && len(c.Params) == 2 && bytes.HasPrefix(c.Params[1], []byte(`"0x`)):
+		return refusal(c, -32000, "historical state 0x0b is not available"), true
+	}
+	return r, false
 }
 
 // bent lies about the head and about gas.
