@@ -42,6 +42,13 @@ func (l *ledger) open(wanted []common.Hash, receipts []*receipt) (open []int) {
 	return open
 }
 
+// of is the receipt of a transaction in a block that is kept.
+func (l *ledger) of(block, hash common.Hash) *receipt {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.blocks[block][hash]
+}
+
 func (l *ledger) keep(block common.Hash, all []*receipt) {
 	byHash := make(map[common.Hash]*receipt, len(all))
 	for _, r := range all {

@@ -173,9 +173,8 @@ func (e *endpoint) found(ctx context.Context, b *body, hash common.Hash, hashes 
 	if at := slices.Index(hashes, hash.Hex()); at >= 0 {
 		t.Hash, t.Status = hashes[at], b.place(head)
 		e.readBlock(ctx, b.Hash)
-		receipts := make([]*receipt, 1)
-		if e.ledger.open([]common.Hash{hash}, receipts); receipts[0] != nil && receipts[0].Block == b.Hash {
-			t.Ended, t.Status = true, receipts[0].status(head)
+		if r := e.ledger.of(b.Hash, hash); r != nil {
+			t.Ended, t.Status = true, r.status(head)
 		}
 	}
 	return t
