@@ -390,20 +390,6 @@ func TestI12WhatTheNextBlockWillNotTakeIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// TestI12WaitingIsCountedFromTheBlockThatItWasOfferedAt: the block after it is the first that can pass it over. What comes to be the
-// first of its lane later waits since then.
-func TestI12WaitingIsCountedFromTheBlockThatItWasOfferedAt(t *testing.T) {
-	for since, want := range map[uint64]uint64{8: 10, 10: 10, 11: 11} {
-		o, v, _ := sinceBlock10(99, chain.FeePolicy{}, 11, chain.Pending)
-		o.Waiting, o.Looks, v.Since = transaction.Moment{}, 0, transaction.Moment{Head: since, At: time.Unix(2, 0)}
-		open := []transaction.Open{o}
-		transaction.Notice(open, v)
-		if open[0].Waiting.Head != want {
-			t.Errorf("offered at block 10, the first of its lane since block %d: it waits since block %d", since, open[0].Waiting.Head)
-		}
-	}
-}
-
 // sinceBlock10 is a lane with one transaction, the next to be mined, that was offered at block 10, and what a node says of it at
 // a later head.
 func sinceBlock10(fee int64, policy chain.FeePolicy, head uint64, state chain.State) (transaction.Open, transaction.View, transaction.Lane) {

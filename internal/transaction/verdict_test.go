@@ -4,6 +4,7 @@ import (
 	"math/big"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/transaction"
@@ -94,6 +95,20 @@ func TestI5WhatNobodyCanTellIsNeverCalledLost(t *testing.T) {
 		open[0].Fate, lane.Halted = acts[0].Fate, "set aside"
 		if acts := transaction.Plan(lane, open, v, rules); c.want == transaction.Unknown && len(acts) != 0 {
 			t.Errorf("%s: what is held leads to %+v", name, acts)
+		}
+	}
+}
+
+// TestI12WaitingIsCountedFromTheBlockThatItWasOfferedAt: the block after it is the first that can pass it over. What comes to be the
+// first of its lane later waits since then.
+func TestI12WaitingIsCountedFromTheBlockThatItWasOfferedAt(t *testing.T) {
+	for since, want := range map[uint64]uint64{8: 10, 10: 10, 11: 11} {
+		o, v, _ := sinceBlock10(99, chain.FeePolicy{}, 11, chain.Pending)
+		o.Waiting, o.Looks, v.Since = transaction.Moment{}, 0, transaction.Moment{Head: since, At: time.Unix(2, 0)}
+		open := []transaction.Open{o}
+		transaction.Notice(open, v)
+		if open[0].Waiting.Head != want {
+			t.Errorf("offered at block 10, the first of its lane since block %d: it waits since block %d", since, open[0].Waiting.Head)
 		}
 	}
 }
