@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -113,6 +114,16 @@ func (c *crowd) start(i int, faults string, args ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live[i] = p
+}
+
+// refuses waits until a process has told that a late decision was refused: its lease had ended (I8, A15).
+func (c *crowd) refuses(at int) {
+	c.t.Helper()
+	for began := time.Now(); !strings.Contains(c.live[at].Stderr(), "has ended; nothing was decided"); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > patience {
+			c.t.Fatalf("process %d has not told that its late decision was refused (I8)\n%s", at, c.stderr())
+		}
+	}
 }
 
 // join starts one more process like another, with a role.

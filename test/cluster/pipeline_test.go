@@ -72,7 +72,8 @@ func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.start(0, "", "--role", "api,controller")
-	points := map[int]string{2: "decisions.decide.before=stop@2", 3: "signer.sign.before=stop@2"}
+	const undecided = 2
+	points := map[int]string{undecided: "decisions.decide.before=stop@2", 3: "signer.sign.before=stop@2"}
 	for at, faults := range points {
 		if err := c.live[at].Stop(); err != nil {
 			t.Fatal(err)
@@ -94,7 +95,7 @@ func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(2 * time.Second) // the load goes on
+	c.refuses(undecided)
 	stop()
 	c.settle()
 	c.check()

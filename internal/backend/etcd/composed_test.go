@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/avalhq/aval/internal/backend/etcd"
 	"github.com/avalhq/aval/internal/backend/postgres"
 	pgtrial "github.com/avalhq/aval/internal/backend/postgres/trial"
@@ -117,7 +119,7 @@ func TestThePrefixOfAnotherDatabase(t *testing.T) {
 	}
 }
 
-// TestTheRegistryIsRestored: etcd has lost everything, then only what was new. What is decided goes on where it was, and fences too.
+// TestTheRegistryIsRestored: etcd has lost everything. What is decided goes on where it was, and fences too.
 func TestTheRegistryIsRestored(t *testing.T) {
 	c := newComposed(t)
 	k := c.open(t)
@@ -153,6 +155,66 @@ func TestTheRegistryIsRestored(t *testing.T) {
 	}
 	if got, err := k.Get(t.Context(), ids[0]); err != nil || got.Nonce != 12 || got.Fence != 5 {
 		t.Errorf("then it is %+v, %v", got, err)
+	}
+}
+
+// TestA15TheRegistryIsRestoredFromACopy: etcd is what it was before the newest leases. The key is set aside, and once it was compared with its chain
+// it is leased under a fence, and with a nonce, that were never used; what was leased in between decides nothing.
+func TestA15TheRegistryIsRestoredFromACopy(t *testing.T) {
+	c := newComposed(t)
+	k := c.open(t)
+	ids := addKeys(t, k, 2)
+	for _, id := range ids {
+		if err := k.Reconcile(t.Context(), id, 7); err != nil {
+			t.Fatal(err)
+		}
+		decideOne(t, c, k, id, true)
+	}
+	putBack := copied(t, c.options)
+	decideOne(t, c, k, ids[0], true)
+	late := decideOne(t, c, k, ids[0], false)
+	c.end(t)
+	putBack()
+	k = c.open(t)
+	for id, want := range map[string]key.Status{ids[0]: key.Quarantined, ids[1]: key.Free} {
+		if got, err := k.Get(t.Context(), id); err != nil || got.Status != want {
+			t.Fatalf("restored as %+v, %v; want %s", got, err, want)
+		}
+	}
+	if err := k.Reconcile(t.Context(), ids[0], 7); err != nil {
+		t.Fatal(err)
+	}
+	next := leased(t, k, named(k, ids[0]))
+	if next.Fence <= late.Fence {
+		t.Errorf("it was leased under the fence %d, and is again under %d", late.Fence, next.Fence)
+	}
+	decisions := postgres.NewDecisionsUnder(c.db, k)
+	if _, err := decideUnder(t.Context(), decisions, late); !errors.Is(err, key.ErrStale) {
+		t.Errorf("the late decision: %v, want lease-stale", err)
+	}
+	if nonce, err := decideUnder(t.Context(), decisions, next); err != nil || nonce != 10 {
+		t.Errorf("the next decision has the nonce %d, %v; want 10", nonce, err)
+	}
+}
+
+// copied keeps what etcd has of the registry; what it gives puts that back.
+func copied(t *testing.T, options etcd.Options) (putBack func()) {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: options.Endpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	kept, err := client.Get(t.Context(), options.Prefix+"keys/", clientv3.WithPrefix())
+	if err != nil || kept.Count == 0 {
+		t.Fatalf("%v keys, %v", kept, err)
+	}
+	return func() {
+		for _, one := range kept.Kvs {
+			if _, err := client.Put(t.Context(), string(one.Key), string(one.Value)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
