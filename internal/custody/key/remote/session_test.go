@@ -85,6 +85,35 @@ func TestI10ASessionThatEndsLeavesItsKeysSetAside(t *testing.T) {
 	}
 }
 
+// TestI10AWorkerThatWasCutOffBeginsAnew: its connection is lost. It leases in another session, and what it had is set aside: it cannot
+// give that back (I9).
+func TestI10AWorkerThatWasCutOffBeginsAnew(t *testing.T) {
+	s := onFiles(t, false)
+	c := s.worker(t)
+	add(t, c, "key_a", "key_b")
+	lost := leased(t, c, "key_a")
+	s.lines.cut()
+	ctx := soon(t)
+	l, err := c.Lease(ctx, named(c, "key_b"))
+	for code(err) == "key-manager-unreachable" && ctx.Err() == nil { // it has not noticed yet
+		l, err = c.Lease(ctx, named(c, "key_b"))
+	}
+	if err != nil {
+		t.Fatalf("cut off, it leases no more: %v", err)
+	}
+	for k := (key.Key{}); k.Status != key.Quarantined; time.Sleep(20 * time.Millisecond) {
+		if k, err = c.Get(ctx, "key_a"); err != nil || k.Status == key.Free {
+			t.Fatalf("the key of the session that was lost is %+v, %v", k, err)
+		}
+	}
+	if err := c.Release(ctx, lost); !errors.Is(err, key.ErrStale) {
+		t.Errorf("its late release: %v, want lease-stale", err)
+	}
+	if err := c.Release(ctx, l); err != nil {
+		t.Errorf("the release of the new lease: %v", err)
+	}
+}
+
 // slow is a registry that is disturbed.
 type slow struct {
 	remote.Registry

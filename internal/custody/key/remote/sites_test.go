@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -23,6 +24,7 @@ type site struct {
 	faults *fault.Points
 
 	address string
+	lines   *lines
 	server  *remote.Server
 	grpc    *grpc.Server
 	served  chan error
@@ -50,10 +52,38 @@ func (s *site) start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.address, s.served = listener.Addr().String(), make(chan error, 1)
+	s.address, s.served, s.lines = listener.Addr().String(), make(chan error, 1), &lines{Listener: listener}
 	s.server = remote.NewServer(s.open(t), remote.Observer{}, nil)
 	s.grpc = s.server.Transport(s.tls(t, "127.0.0.1"))
-	go func(g *grpc.Server, served chan error) { served <- g.Serve(listener) }(s.grpc, s.served)
+	go func(g *grpc.Server, served chan error, at net.Listener) { served <- g.Serve(at) }(s.grpc, s.served, s.lines)
+}
+
+// lines is the connections to a key-manager.
+type lines struct {
+	net.Listener
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+// Accept keeps the connection in mind.
+func (l *lines) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.open = append(l.open, c)
+	}
+	return c, err
+}
+
+// cut ends every connection there is.
+func (l *lines) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.open {
+		_ = c.Close() // it may be closed already
+	}
+	l.open = nil
 }
 
 func (s *site) stop(t testing.TB) {
