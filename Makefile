@@ -79,9 +79,9 @@ services-down: ## Stop them; their data stays (deploy/services/services.sh wipe 
 
 .PHONY: test-cluster
 test-cluster: ## Run the tests that need the real servers; one that is missing fails them
-	go test -count=1 -timeout 15m -tags cluster $(CLUSTER)
-	go test -count=1 -timeout 10m -tags cluster ./test/cluster
-	go test -count=1 -timeout 15m -tags cluster ./test/crash -run OnPostgres -args -kills=$(CLUSTERKILLS)
+	go test -count=1 -timeout 25m -tags cluster $(CLUSTER)
+	go test -count=1 -timeout 25m -tags cluster ./test/cluster
+	go test -count=1 -timeout 25m -tags cluster ./test/crash -run OnPostgres -args -kills=$(CLUSTERKILLS)
 
 .PHONY: clusterfaults
 clusterfaults: ## Let each role and each server of a cluster be killed, stopped and cut off for up to a minute under load; an hour or so
