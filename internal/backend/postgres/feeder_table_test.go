@@ -26,9 +26,9 @@ func TestFeederOverTheBus(t *testing.T) {
 func handedIn(t *testing.T, s *storage, c *clock) feedertest.Backend {
 	db := s.open(t)
 	table, carrier := postgres.NewFeeder(db, c.Now), postgres.NewBus(db)
-	stop := handing(t, &handed.Relay{Table: table, Bus: carrier, Again: time.Second})
+	stop := handing(t, &handed.Relay{Table: table, Bus: carrier})
 	f := &handed.Feeder{Table: table, Bus: carrier, Parked: postgres.NewParked(db)}
-	return feedertest.Backend{Travelling: true, Feeder: f, Nudges: table, Beside: beside(s), Store: postgres.NewGuarantee(db), Advance: c.advance, Reopen: func(t *testing.T) feedertest.Backend {
+	return feedertest.Backend{Feeder: f, Nudges: table, Beside: beside(s), Store: postgres.NewGuarantee(db), Advance: c.advance, Reopen: func(t *testing.T) feedertest.Backend {
 		stop()
 		return handedIn(t, s, c)
 	}}

@@ -21,17 +21,6 @@ func nudge(t *testing.T, n feeder.Nudges, ids ...message.ID) {
 	}
 }
 
-// waits gives a message that waits for a minute.
-func waits(t *testing.T, b Backend) guarantee.Record {
-	t.Helper()
-	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
-	claim(t, b.Feeder, 10)
-	commit(t, b.Store, guaranteetest.Step(rec, "Wait", guarantee.Waiting))
-	settle(t, b.Feeder, rec.ID)
-	none(t, b.Feeder)
-	return rec
-}
-
 func nudgedIsDue(t *testing.T, b Backend) {
 	rec := waits(t, b)
 	nudge(t, b.Nudges, message.NewID(), rec.ID)
