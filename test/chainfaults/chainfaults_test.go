@@ -5,8 +5,6 @@ package chainfaults
 import (
 	"context"
 	"flag"
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -25,21 +23,7 @@ var (
 // program is the path of aval, built once.
 var program string
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	folder, err := os.MkdirTemp("", "aval-chainfaults-")
-	if err == nil {
-		program, err = stage.Build(context.Background(), folder)
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	_ = os.RemoveAll(folder) // what is left is in the system's folder for what is passing
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { stage.Main(m, &program) }
 
 type starter func(context.Context, nodes.Options) (*nodes.Node, error)
 

@@ -3,10 +3,7 @@
 package cluster
 
 import (
-	"context"
 	"flag"
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -24,21 +21,7 @@ var (
 // program is the path of aval, built once.
 var program string
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	folder, err := os.MkdirTemp("", "aval-cluster-")
-	if err == nil {
-		program, err = stage.Build(context.Background(), folder)
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	_ = os.RemoveAll(folder) // what is left is in the system's folder for what is passing
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { stage.Main(m, &program) }
 
 // patience is how long anything may take that has to happen (I18).
 const patience = time.Minute

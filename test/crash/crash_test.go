@@ -10,10 +10,7 @@
 package crash
 
 import (
-	"context"
 	"flag"
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -28,21 +25,7 @@ var (
 // program is the path of aval, built once.
 var program string
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	folder, err := os.MkdirTemp("", "aval-crash-")
-	if err == nil {
-		program, err = stage.Build(context.Background(), folder)
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	_ = os.RemoveAll(folder) // what is left is in the system's folder for what is passing
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { stage.Main(m, &program) }
 
 // TestKilledAnywhere is the run: at least one kill at every named point, then more of them, troubles of the chain, and kills
 // at any moment. Nothing may be lost or doubled (I1 to I7, I12, I13, I15, I18, I19).

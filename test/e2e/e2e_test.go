@@ -9,11 +9,9 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/big"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -30,20 +28,7 @@ import (
 // program is the path of aval, built once.
 var program string
 
-func TestMain(m *testing.M) {
-	folder, err := os.MkdirTemp("", "aval-e2e-")
-	if err == nil {
-		program, err = stage.Build(context.Background(), folder)
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	_ = os.RemoveAll(folder) // what is left is in the system's folder for what is passing
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { stage.Main(m, &program) }
 
 // patience is how long anything may take that has to happen.
 const patience = 30 * time.Second

@@ -28,8 +28,23 @@ import (
 	"github.com/avalhq/aval/client"
 )
 
-// Build compiles the program into a folder, which takes some seconds: once for each test binary.
-func Build(ctx context.Context, folder string) (string, error) {
+// Main is the TestMain of a package that runs the program: it builds that, which takes some seconds, and says in program where it is.
+func Main(m *testing.M, program *string) {
+	folder, err := os.MkdirTemp("", "aval-test-")
+	if err == nil {
+		*program, err = build(context.Background(), folder)
+	}
+	code := 1
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	_ = os.RemoveAll(folder) // what is left is in the system's folder for what is passing
+	os.Exit(code)
+}
+
+func build(ctx context.Context, folder string) (string, error) {
 	path := filepath.Join(folder, "aval")
 	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", path, "github.com/avalhq/aval/cmd/aval")
 	if out, err := build.CombinedOutput(); err != nil {
