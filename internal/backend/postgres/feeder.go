@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/action/feeder"
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
 )
 
@@ -51,14 +52,14 @@ SELECT id FROM taken ORDER BY at`
 
 // Claim waits until an id is due.
 func (f *Feeder) Claim(ctx context.Context, limit int) ([]message.ID, error) {
-	return f.await(ctx, func() ([]message.ID, error) { return f.claim(ctx, limit) })
+	return f.await(ctx, func(ctx context.Context) ([]message.ID, error) { return f.claim(ctx, limit) })
 }
 
 // await tries until there is something.
-func (f *Feeder) await(ctx context.Context, try func() ([]message.ID, error)) ([]message.ID, error) {
+func (f *Feeder) await(ctx context.Context, try func(context.Context) ([]message.ID, error)) ([]message.ID, error) {
 	for {
 		changed := f.db.commits() // taken before reading, so that no commit of this process falls between
-		ids, err := try()
+		ids, err := whole(ctx, try)
 		if err != nil || len(ids) > 0 {
 			return ids, err
 		}
@@ -66,6 +67,25 @@ func (f *Feeder) await(ctx context.Context, try func() ([]message.ID, error)) ([
 			return nil, err
 		}
 	}
+}
+
+// wholeWithin is how long a statement that claims may go on once nobody waits for it any more.
+const wholeWithin = 10 * time.Second
+
+// whole begins nothing once ctx has ended, and carries through what it has begun: a statement given up half-way may run on in the
+// server, holding the rows, or claim them after everybody has looked.
+func whole[T any](ctx context.Context, claim func(context.Context) (T, error)) (result T, err error) {
+	if err := ctx.Err(); err != nil {
+		return result, err
+	}
+	lasting, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	stop := context.AfterFunc(ctx, func() {
+		_ = lifecycle.Sleep(lasting, wholeWithin)
+		giveUp()
+	})
+	defer stop()
+	return claim(lasting)
 }
 
 // claim takes what is due now.

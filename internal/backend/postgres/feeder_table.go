@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,15 +12,9 @@ import (
 // A row that instance i has handed out has the claimer -i, so that it is free when i has ended, like what i has taken. Handing out
 // and taking wait for no disk either: a crash of the server ends all instances.
 
-// handWithin bounds a statement that hands out.
-const handWithin = 10 * time.Second
-
 // Hand waits until an id is due.
 func (f *Feeder) Hand(ctx context.Context, limit int) ([]message.ID, error) {
-	return f.await(ctx, func() ([]message.ID, error) {
-		// A wait that ends in the middle of the statement must not leave it open what was handed out.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handWithin)
-		defer cancel()
+	return f.await(ctx, func(ctx context.Context) ([]message.ID, error) {
 		if f.lost.Load() {
 			if _, err := f.db.lazy.Exec(ctx, "UPDATE due SET claimer = 0 WHERE claimer = -$1::integer", f.db.instance.id); err != nil {
 				return nil, f.db.describe(err)
@@ -82,7 +75,9 @@ func (f *Feeder) Take(ctx context.Context, ids []message.ID, limit int) (taken, 
 		return nil, nil, err
 	}
 	list := slices.Compact(slices.Sorted(slices.Values(ids)))
-	offers, err := rows(ctx, f.db, f.db.lazy, pgx.RowToStructByPos[offered], takeSQL, f.db.instance.id, micros(f.now()), texts(list), limit)
+	offers, err := whole(ctx, func(ctx context.Context) ([]offered, error) {
+		return rows(ctx, f.db, f.db.lazy, pgx.RowToStructByPos[offered], takeSQL, f.db.instance.id, micros(f.now()), texts(list), limit)
+	})
 	f.doubt = err != nil
 	if err == nil && len(offers) == 0 {
 		return nil, nil, f.db.away()

@@ -8,11 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/avalhq/aval/internal/action/feeder/feedertest"
 	"github.com/avalhq/aval/internal/action/feeder/handed"
 	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/backend/postgres/trial"
 	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -87,6 +90,53 @@ func TestI18WhatAnEndedInstanceIsOfferedIsKept(t *testing.T) {
 		}
 		if err == nil || time.Since(began) > time.Minute {
 			t.Fatalf("back again it was offered %v and took %v, %v", ids, taken, err)
+		}
+	}
+}
+
+// TestI18WhatIsClaimedIsKnown: a claim whose wait ends while the server carries it out gives what it has taken. Given up it would leave
+// rows behind that are this process's and that nobody works on.
+func TestI18WhatIsClaimedIsKnown(t *testing.T) {
+	s := newStorage(t)
+	db := s.open(t)
+	f := postgres.NewFeeder(db, time.Now)
+	for name, claim := range map[string]func(context.Context, message.ID) ([]message.ID, error){
+		"claimed": func(ctx context.Context, _ message.ID) ([]message.ID, error) { return f.Claim(ctx, 1) },
+		"taken": func(ctx context.Context, id message.ID) ([]message.ID, error) {
+			taken, _, err := f.Take(ctx, []message.ID{id}, 1)
+			return taken, err
+		},
+	} {
+		id := guaranteetest.Accept(t, postgres.NewGuarantee(db), "cli_a", name).ID
+		ctx, giveUp := context.WithCancel(t.Context())
+		meanwhile := heldUp(t, s)
+		go meanwhile(giveUp)
+		if ids, err := claim(ctx, id); err != nil || !slices.Equal(ids, []message.ID{id}) {
+			t.Errorf("%s: %v, %v; want %s", name, ids, err, id)
+		}
+	}
+}
+
+// heldUp holds up every claim. The function that it gives waits until one waits for that, does something, and lets it go on.
+func heldUp(t *testing.T, s *storage) func(do func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "BEGIN; SELECT FROM aval.instances FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	return func(do func()) {
+		for waiting := false; !waiting; {
+			if err := conn.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))").Scan(&waiting); err != nil {
+				t.Error(err)
+				break
+			}
+		}
+		do()
+		if err := conn.Close(context.Background()); err != nil {
+			t.Error(err)
 		}
 	}
 }
