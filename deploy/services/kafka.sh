@@ -9,41 +9,25 @@
 # packages when they are missing. kill and start are for fault tests: SIGKILL, and again on the same data and port; KAFKA_PORT
 # names the port and KAFKA_ADVERTISED the address that clients are told, for a way of one's own to it.
 set -euo pipefail
-home=${SERVICES:?set it to the folder for the servers, or call services.sh}/kafka
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+name=kafka
+source "$(dirname "${BASH_SOURCE[0]}")/server.bash"
 version=$(sed -n 's,^  <version>\(.*\)</version>,\1,p' "$here/kafka/pom.xml")
-jars=$(cd "$here/../.." && pwd)/bin/kafka-$version
+jars=$programs/kafka-$version
 
-fail() {
-	echo "kafka: $*" >&2
-	exit 1
-}
+release() { echo "Kafka $version"; }
 
-# need installs a Debian package for a command that is missing.
-need() {
-	command -v "$1" >/dev/null && return
-	[ "$(id -u)" = 0 ] || fail "$1 is not installed; run: sudo apt-get install $2"
-	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >&2 || fail "apt-get could not install the package $2"
+prepare() {
+	command -v java >/dev/null || package default-jre-headless
+	[ -d "$jars" ] || fetch
 }
 
 # fetch copies the artifacts under another name first, so that an interrupted one leaves nothing that looks whole.
 fetch() {
-	need mvn maven
+	command -v mvn >/dev/null || package maven
 	echo "kafka: fetching $version, once" >&2
 	rm -rf "$jars.new"
 	(cd "$here/kafka" && mvn -B -q dependency:copy-dependencies -DoutputDirectory="$jars.new") >&2 || fail "Maven could not fetch the artifacts"
 	mv "$jars.new" "$jars"
-}
-
-free_port() { # between two numbers
-	local port
-	for port in $(shuf -i "$1-$2" -n 50); do
-		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
-			echo "$port"
-			return
-		}
-	done
-	fail "found no free port between $1 and $2"
 }
 
 # running says whether the process that was started last is there and is this server.
@@ -102,48 +86,11 @@ configure() {
 start() {
 	[ -d "$jars" ] || fail "the artifacts are not there; run: make services-up"
 	[ -e "$home/port" ] || configure
-	local port pid tries=0
+	local port
 	port=$(cat "$home/port")
-	setsid java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true -cp "$jars/*" \
-		-Dlog4j2.configurationFile="$here/kafka/log4j2.properties" kafka.Kafka "$home/server.properties" </dev/null >>"$home/server.log" 2>&1 &
-	pid=$!
-	echo "$pid" >"$home/pid"
-	until ready "$port"; do
-		tries=$((tries + 1))
-		if ! kill -0 "$pid" 2>/dev/null || [ $tries -gt 600 ]; then
-			tail -n 5 "$home/server.log" >&2 || true
-			fail "the server did not start; its log is $home/server.log"
-		fi
-		sleep 0.1
-	done
+	launch "$port" java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true -cp "$jars/*" \
+		-Dlog4j2.configurationFile="$here/kafka/log4j2.properties" kafka.Kafka "$home/server.properties"
 	echo "127.0.0.1:$port" >"$home/url"
 }
 
-# stop ends the server with a signal and waits until it is gone.
-stop() {
-	running || return 0
-	local pid
-	pid=$(cat "$home/pid")
-	kill "-$1" "$pid"
-	while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
-}
-
-case ${1:-} in
-up)
-	need java default-jre-headless
-	[ -d "$jars" ] || fetch
-	running || start
-	echo "Kafka $version: $(cat "$home/url")"
-	;;
-start) running || start ;;
-kill) stop KILL ;;
-down) stop TERM ;;
-wipe)
-	stop TERM
-	rm -rf "$home"
-	;;
-*)
-	echo "usage: $(basename "$0") up|down|wipe|kill|start" >&2
-	exit 2
-	;;
-esac
+act "$@"

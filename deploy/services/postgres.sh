@@ -7,12 +7,8 @@
 # URL of its administrator, which is also in $SERVICES/postgres/url. kill and start are for fault tests: SIGKILL, and again.
 # PostgreSQL refuses to run as root: started by root, it runs as the user postgres.
 set -euo pipefail
-home=${SERVICES:?set it to the folder for the servers, or call services.sh}/postgres
-
-fail() {
-	echo "postgres: $*" >&2
-	exit 1
-}
+name=postgres
+source "$(dirname "${BASH_SOURCE[0]}")/server.bash"
 
 # binaries finds the newest installed server, for Debian keeps it out of the PATH.
 binaries() {
@@ -22,11 +18,10 @@ binaries() {
 }
 
 install() {
-	[ "$(id -u)" = 0 ] || fail "PostgreSQL's server is not installed; run: sudo apt-get install postgresql"
 	# Debian makes and starts a cluster of its own when the package is installed; nobody here needs that one.
-	mkdir -p /etc/postgresql-common
-	[ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
-	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } >&2 || fail "apt-get could not install the package postgresql"
+	[ "$(id -u)" != 0 ] || mkdir -p /etc/postgresql-common
+	[ "$(id -u)" != 0 ] || [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+	package postgresql
 }
 
 # server runs a command as the user that the server runs as.
@@ -40,31 +35,14 @@ server() {
 
 # place chooses where the data lies: in the checkout, unless the server's user cannot come there.
 place() {
-	if [ -e "$home/data-folder" ]; then
-		cat "$home/data-folder"
-		return
-	fi
 	mkdir -p "$home"
 	local data=$home/data
 	if [ "$(id -u)" = 0 ] && ! runuser -u postgres -- test -x "$home"; then
 		data=$(mktemp -d /var/tmp/aval-postgres.XXXXXX)/data
 		chown postgres "$(dirname "$data")"
 	fi
-	echo "$data" | tee "$home/data-folder"
+	echo "$data" >"$home/data-folder"
 }
-
-free_port() {
-	local port
-	for port in $(shuf -i 15432-17431 -n 50); do
-		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
-			echo "$port"
-			return
-		}
-	done
-	fail "found no free port between 15432 and 17431"
-}
-
-running() { [ -e "$data/PG_VERSION" ] && server "$bin/pg_ctl" -D "$data" status >/dev/null 2>&1; }
 
 make_data() {
 	mkdir -p "$data"
@@ -87,13 +65,24 @@ make_data() {
 	CONF
 }
 
+prepare() {
+	[ -n "$bin" ] || install
+	bin=$(binaries) || fail "the package postgresql brought no server"
+	[ -e "$home/data-folder" ] || place
+	data=$(cat "$home/data-folder")
+	[ -e "$data/PG_VERSION" ] || make_data
+}
+
+release() { echo "PostgreSQL $("$bin/postgres" --version | awk '{ print $3 }')"; }
+
+running() { [ -n "$data" ] && server "$bin/pg_ctl" -D "$data" status >/dev/null 2>&1; }
+
 start() {
+	[ -n "$data" ] || fail "there is no data; run: make services-up"
 	local port
-	port=$(cat "$home/port" 2>/dev/null || true)
-	if [ -z "$port" ]; then
-		port=$(free_port)
-		echo "$port" >"$home/port"
-	fi
+	[ -s "$home/port" ] || free_port 15432 17431 >"$home/port"
+	port=$(cat "$home/port")
+	untaken "$port"
 	server "$bin/pg_ctl" -D "$data" -l "$data/server.log" -o "-p $port" -w -t 60 start >/dev/null || {
 		server tail -n 5 "$data/server.log" >&2 || true
 		fail "the server did not start; its log is $data/server.log"
@@ -101,41 +90,28 @@ start() {
 	(umask 077 && echo "postgres://postgres:$(cat "$home/password")@127.0.0.1:$port/postgres?sslmode=disable" >"$home/url")
 }
 
-bin=$(binaries) || { [ "${1:-}" != up ] || install; }
-bin=$(binaries) || fail "there is no PostgreSQL server; run: make services-up"
-
-case ${1:-} in
-up)
-	data=$(place)
-	[ -e "$data/PG_VERSION" ] || make_data
-	running || start
-	echo "PostgreSQL $("$bin/postgres" --version | awk '{ print $3 }'): $(cat "$home/url")"
-	;;
-start)
-	data=$(place)
-	running || start
-	;;
-kill)
-	data=$(place)
-	running || exit 0
-	# SIGKILL to the postmaster and to all that it started, as when the machine loses its power.
-	pid=$(server head -n 1 "$data/postmaster.pid")
-	children=$(pgrep -P "$pid" || true)
-	# shellcheck disable=SC2086
-	kill -9 "$pid" $children
-	while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
-	;;
-down | wipe)
-	[ -e "$home" ] || exit 0
-	data=$(place)
-	! running || server "$bin/pg_ctl" -D "$data" -m fast -w stop >/dev/null || fail "the server did not stop"
-	if [ "$1" = wipe ]; then
-		case $data in /var/tmp/aval-postgres.*) rm -rf "$(dirname "$data")" ;; esac
-		rm -rf "$home"
+# stop ends the server within a moment, or with KILL at once.
+stop() {
+	running || return 0
+	if [ "$1" != KILL ]; then
+		server "$bin/pg_ctl" -D "$data" -m fast -w stop >/dev/null || fail "the server did not stop"
+		return
 	fi
-	;;
-*)
-	echo "usage: $(basename "$0") up|down|wipe|kill|start" >&2
-	exit 2
-	;;
-esac
+	# To all that it started as well, as when the machine loses its power.
+	local pids
+	pids=$(server head -n 1 "$data/postmaster.pid")
+	pids="$pids $(pgrep -P "$pids" || true)"
+	# shellcheck disable=SC2086
+	kill -9 $pids
+	# shellcheck disable=SC2086
+	while kill -0 $pids 2>/dev/null; do sleep 0.02; done
+}
+
+remove() {
+	case $data in /var/tmp/aval-postgres.*) rm -rf "$(dirname "$data")" ;; esac
+	rm -rf "$home"
+}
+
+bin=$(binaries || true)
+data=$(cat "$home/data-folder" 2>/dev/null || true)
+act "$@"

@@ -5,8 +5,9 @@
 #   services.sh down   stops them; their data stays
 #   services.sh wipe   stops them and removes their data
 #
-# Each server is one script beside this one (postgres.sh, …) that understands up, down and wipe. Everything lies in .services
-# of the checkout, which git ignores. For people with Docker there is compose.yaml, which starts the same.
+# Each server is one script beside this one (postgres.sh, …) that understands up, down and wipe; what they do alike is in
+# server.bash. Everything lies in .services of the checkout, which git ignores. For people with Docker there is compose.yaml,
+# which starts the same.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export SERVICES=${SERVICES:-$(cd "$here/../.." && pwd)/.services}
