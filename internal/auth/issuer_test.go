@@ -1,7 +1,6 @@
 package auth_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,9 +37,13 @@ func (v *vault) Get(_ context.Context, client string) (auth.Secret, error) {
 	return s, nil
 }
 
-// development runs the development issuer over HTTP.
-func development(t *testing.T, key auth.SigningKey) (*auth.Issuer, *vault) {
+// development runs the development issuer over HTTP, with the key that belongs to a secret.
+func development(t *testing.T, secret string) (*auth.Issuer, *vault) {
 	t.Helper()
+	key, err := auth.SigningKeyFrom([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
 	h := httptest.NewUnstartedServer(nil)
 	v := &vault{secrets: map[string]auth.Secret{}}
 	i := auth.NewIssuer("http://"+h.Listener.Addr().String(), "aval", key, v)
@@ -48,15 +51,6 @@ func development(t *testing.T, key auth.SigningKey) (*auth.Issuer, *vault) {
 	h.Start()
 	t.Cleanup(h.Close)
 	return i, v
-}
-
-func signingKey(t *testing.T) auth.SigningKey {
-	t.Helper()
-	key, err := auth.NewSigningKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 func ask(t *testing.T, i *auth.Issuer, id, secret string, form url.Values, basic bool) (int, map[string]any) {
@@ -86,7 +80,7 @@ func ask(t *testing.T, i *auth.Issuer, id, secret string, form url.Values, basic
 }
 
 func TestDevelopmentIssuer(t *testing.T) {
-	i, v := development(t, signingKey(t))
+	i, v := development(t, "one")
 	secret, err := i.Enroll(t.Context(), "cli_1", auth.Client)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +108,7 @@ func TestDevelopmentIssuer(t *testing.T) {
 			}
 		}
 	}
-	foreign, _ := development(t, signingKey(t))
+	foreign, _ := development(t, "another")
 	foreign.URL = i.URL
 	token, _, err := foreign.Mint("cli_1", auth.Client)
 	if err != nil {
@@ -126,7 +120,7 @@ func TestDevelopmentIssuer(t *testing.T) {
 }
 
 func TestDevelopmentIssuerRefuses(t *testing.T) {
-	i, _ := development(t, signingKey(t))
+	i, _ := development(t, "one")
 	secret, err := i.Enroll(t.Context(), "cli_1", auth.Client)
 	if err != nil {
 		t.Fatal(err)
@@ -173,16 +167,9 @@ func TestDevelopmentIssuerRefuses(t *testing.T) {
 // TestSigningKeyFollowsFromItsSecret: two processes that know one secret take each other's tokens, whatever address each has; a
 // process with another secret is a stranger to both.
 func TestSigningKeyFollowsFromItsSecret(t *testing.T) {
-	one, stranger := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
-	issuerOf := func(secret []byte) *auth.Issuer {
-		key, err := auth.SigningKeyFrom(secret)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i, _ := development(t, key)
-		return i
-	}
-	here, there, elsewhere := issuerOf(one), issuerOf(one), issuerOf(stranger)
+	here, _ := development(t, "one")
+	there, _ := development(t, "one")
+	elsewhere, _ := development(t, "another")
 	v, err := auth.New(auth.Config{Issuer: auth.AnyIssuer, Audience: "aval"}, here.Keys())
 	if err != nil {
 		t.Fatal(err)

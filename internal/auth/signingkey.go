@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -19,15 +18,6 @@ import (
 type SigningKey struct {
 	private *ecdsa.PrivateKey
 	id      string
-}
-
-// NewSigningKey makes a key that nobody keeps.
-func NewSigningKey() (SigningKey, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return SigningKey{}, fmt.Errorf("generate the issuer's key: %w", err)
-	}
-	return named(private)
 }
 
 // SigningKeyFrom gives the key that belongs to a secret of 32 random bytes: all processes that know the secret sign with one key.

@@ -145,7 +145,7 @@ func TestCheckedAndCompiledAgree(t *testing.T) {
 		if found := c.Check(src); len(found.Faults) > 0 {
 			t.Errorf("%s: %v", src, found.Faults)
 		}
-		if _, err := expr.Compile(src, "m", "v"); err != nil {
+		if _, err := compile(src, "m", "v"); err != nil {
 			t.Errorf("%s: %v", src, err)
 		}
 	}

@@ -69,15 +69,6 @@ func NewEnv(vars ...string) (*Env, error) {
 	return &Env{env: env}, nil
 }
 
-// Compile compiles src against the given top-level variables. The error is an *Error when src is at fault.
-func Compile(src string, vars ...string) (*Program, error) {
-	env, err := NewEnv(vars...)
-	if err != nil {
-		return nil, err
-	}
-	return env.Compile(src)
-}
-
 // Compile compiles src. The error is an *Error when src is at fault.
 func (e *Env) Compile(src string) (p *Program, err error) {
 	defer func() {

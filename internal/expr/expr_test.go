@@ -23,9 +23,18 @@ func vars(t testing.TB) map[string]any {
 	return map[string]any{"m": m}
 }
 
+// compile compiles against top-level variables.
+func compile(src string, vars ...string) (*expr.Program, error) {
+	env, err := expr.NewEnv(vars...)
+	if err != nil {
+		return nil, err
+	}
+	return env.Compile(src)
+}
+
 func eval(t testing.TB, src string) (any, error) {
 	t.Helper()
-	p, err := expr.Compile(src, "m")
+	p, err := compile(src, "m")
 	if err != nil {
 		t.Fatalf("%s: %v", src, err)
 	}
@@ -104,7 +113,7 @@ func TestEvaluationRefused(t *testing.T) {
 		`m.list.map(x, x == 3 ? m : m)[0] + 1`, `{1: 2}`, `type(m)`, `dec`, `m.small > m.type`,
 		`m.type.substring(5, 4)`, `m.type.substring(-1)`, `m.type.substring(0, 99)`, `[1].join("")`, `m.list.join("")`, `m.small.lowerAscii()`,
 	} {
-		p, err := expr.Compile(src, "m")
+		p, err := compile(src, "m")
 		if err != nil {
 			continue // refused even earlier
 		}
@@ -116,16 +125,16 @@ func TestEvaluationRefused(t *testing.T) {
 
 func TestNoFloat(t *testing.T) {
 	for _, src := range []string{`0.5`, `m.small * 1.5`, `dec("1") + 0.1`, `[1, [0.5]]`, `{"a": 1e3}`, `m.list.map(x, x + 0.5)`} {
-		_, err := expr.Compile(src, "m")
+		_, err := compile(src, "m")
 		var at *expr.Error
 		if !errors.As(err, &at) || !strings.Contains(at.Message, "dec(") {
 			t.Errorf("%s: got %v, want a pointer to dec()", src, err)
 		}
 	}
-	if _, err := expr.Compile(`double("0.5")`); err == nil {
+	if _, err := compile(`double("0.5")`); err == nil {
 		t.Error("double() was accepted")
 	}
-	p, err := expr.Compile(`m.x`, "m")
+	p, err := compile(`m.x`, "m")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +152,7 @@ func TestCompileErrorsHaveAPlace(t *testing.T) {
 		"\n\n 1.5":                "3:2: a number with a fraction",
 		"dec(\"1\") / dec(\"2\")": "1:10: / does not take dec and dec",
 	} {
-		_, err := expr.Compile(src, "m")
+		_, err := compile(src, "m")
 		var at *expr.Error
 		if !errors.As(err, &at) || !strings.HasPrefix(at.Error(), want) {
 			t.Errorf("%q: got %v, want %s", src, err, want)
@@ -173,7 +182,7 @@ func TestCostIsBounded(t *testing.T) {
 		"equal":   `[[1]].map(x, [x, x])` + strings.Repeat(`.map(x, [x, x])`, 60) + ` == [[1]].map(x, [x, x])` + strings.Repeat(`.map(x, [x, x])`, 60),
 		"decs":    `[dec("9")].map(x, x * x)` + strings.Repeat(`.map(x, x * x)`, 60),
 	} {
-		p, err := expr.Compile(src, "m")
+		p, err := compile(src, "m")
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -194,7 +203,7 @@ func BenchmarkEval(b *testing.B) {
 		"text": `m.type == "transfer.v1"`,
 		"dec":  `dec(m.amount) <= dec("1000000000000000000000")`,
 	} {
-		p, err := expr.Compile(src, "m")
+		p, err := compile(src, "m")
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -209,7 +218,7 @@ func BenchmarkEval(b *testing.B) {
 	}
 	b.Run("compile", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := expr.Compile(`m.type == "transfer.v1"`, "m"); err != nil {
+			if _, err := compile(`m.type == "transfer.v1"`, "m"); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -22,7 +22,7 @@ func FuzzExpression(f *testing.F) {
 		if err != nil {
 			v = nil
 		}
-		p, err := expr.Compile(src, "m")
+		p, err := compile(src, "m")
 		if err != nil {
 			return
 		}

@@ -88,10 +88,11 @@ func TestWordsGoBeforeCodes(t *testing.T) {
 }
 
 func TestEveryClassIsAProblemWithASentence(t *testing.T) {
-	n, err := Open(Config{URLs: []string{"http://127.0.0.1:1"}, ChainID: 1})
+	n, err := newNetwork(Config{URLs: []string{"http://127.0.0.1:1"}, ChainID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.begin()
 	never := &problem.Error{Kind: problem.Unprocessable, Code: "transaction-refused"}
 	taken := &problem.Error{Kind: problem.Conflict, Code: "transaction-refused"}
 	later := &problem.Error{Kind: problem.Unavailable, Code: "chain-busy"}

@@ -113,19 +113,6 @@ type Network struct {
 
 var _ chain.Network = (*Network)(nil)
 
-// Open makes a Network without contact: the first call makes it. The chain id has to be given.
-func Open(config Config) (*Network, error) {
-	if config.ChainID == 0 {
-		return nil, problem.New(problem.Invalid, "config-invalid", "a chain needs its EIP-155 chain id (1 for Ethereum, 1337 for a development chain); 0 is none")
-	}
-	n, err := newNetwork(config)
-	if err != nil {
-		return nil, err
-	}
-	n.begin()
-	return n, nil
-}
-
 // Dial makes a Network and contacts all its nodes, each for itself: chain-unreachable when none answers, chain-mismatch when
 // one serves another chain.
 func Dial(ctx context.Context, config Config) (*Network, error) {

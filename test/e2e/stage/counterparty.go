@@ -19,7 +19,6 @@ type Counterparty struct {
 
 	mu      sync.Mutex
 	journal map[string]map[string]int // by service and path, and key: how often it was done
-	heard   map[string]int            // requests by service
 	answers map[string]func(body map[string]any, r *http.Request) (int, any)
 	trouble func(service string, r *http.Request) Trouble
 }
@@ -40,7 +39,7 @@ const (
 // NewCounterparty serves on loopback until the test ends.
 func NewCounterparty(tb testing.TB) *Counterparty {
 	tb.Helper()
-	c := &Counterparty{journal: map[string]map[string]int{}, heard: map[string]int{}, answers: map[string]func(map[string]any, *http.Request) (int, any){}}
+	c := &Counterparty{journal: map[string]map[string]int{}, answers: map[string]func(map[string]any, *http.Request) (int, any){}}
 	server := httptest.NewServer(http.HandlerFunc(c.serve))
 	c.URL = server.URL
 	tb.Cleanup(server.Close)
@@ -72,19 +71,11 @@ func (c *Counterparty) Done(path string) map[string]int {
 	return all
 }
 
-// Heard is how many requests came to a service.
-func (c *Counterparty) Heard(service string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.heard[service]
-}
-
 func (c *Counterparty) serve(w http.ResponseWriter, r *http.Request) {
 	service, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	var body map[string]any
 	_ = json.NewDecoder(r.Body).Decode(&body) // a GET has none
 	c.mu.Lock()
-	c.heard[service]++
 	trouble := c.trouble
 	c.mu.Unlock()
 	what := Fine

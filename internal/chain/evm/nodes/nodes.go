@@ -268,12 +268,6 @@ func (n *Node) Stop() error {
 	return n.signal(syscall.SIGTERM)
 }
 
-// Pause stops the process without ending it: whoever is connected waits until Resume.
-func (n *Node) Pause() error { return n.process.Process.Signal(syscall.SIGSTOP) }
-
-// Resume lets a paused process go on.
-func (n *Node) Resume() error { return n.process.Process.Signal(syscall.SIGCONT) }
-
 func (n *Node) signal(signal syscall.Signal) error {
 	if n.client != nil {
 		n.client.Close()
