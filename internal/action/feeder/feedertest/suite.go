@@ -3,6 +3,7 @@ package feedertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -61,25 +62,39 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 // Start is the time at which the suite's clock begins.
 var Start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func claim(t *testing.T, f feeder.Feeder, limit int) []message.ID {
+// source is what gives ids: a feeder's Claim, a table's Hand.
+type source func(ctx context.Context, limit int) ([]message.ID, error)
+
+func (s source) give(t *testing.T, limit int) []message.ID {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	ids, err := f.Claim(ctx, limit)
+	ids, err := s(ctx, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ids
 }
 
+// empty checks that nothing is given now.
+func (s source) empty(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if ids, err := s(ctx, 10); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("given %v, %v; want nothing", ids, err)
+	}
+}
+
+func claim(t *testing.T, f feeder.Feeder, limit int) []message.ID {
+	t.Helper()
+	return source(f.Claim).give(t, limit)
+}
+
 // none checks that nothing can be claimed now.
 func none(t *testing.T, f feeder.Feeder) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if ids, err := f.Claim(ctx, 10); err == nil {
-		t.Fatalf("claimed %v, want nothing", ids)
-	}
+	source(f.Claim).empty(t)
 }
 
 func settle(t *testing.T, f feeder.Feeder, ids ...message.ID) {

@@ -1,8 +1,6 @@
 package feedertest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -56,22 +54,12 @@ func (b TableBackend) due(t *testing.T, n int) (ids []message.ID) {
 
 func hand(t *testing.T, table feeder.Table, limit int) []message.ID {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	ids, err := table.Hand(ctx, limit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ids
+	return source(table.Hand).give(t, limit)
 }
 
 func noneToHand(t *testing.T, table feeder.Table) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if ids, err := table.Hand(ctx, 10); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("handed out %v, %v; want nothing", ids, err)
-	}
+	source(table.Hand).empty(t)
 }
 
 func takes(t *testing.T, table feeder.Table, offer []message.ID, limit int, taken, rest []message.ID) {
