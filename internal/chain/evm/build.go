@@ -2,13 +2,12 @@ package evm
 
 import (
 	"context"
-	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/params"
-	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/problem"
@@ -26,46 +25,38 @@ type callArguments struct {
 	Tip   *hexutil.Big    `json:"maxPriorityFeePerGas,omitempty"`
 }
 
-// estimate is a call on its way to a transaction.
-type estimate struct {
-	index int
-	quote chain.Quote
-	gas   hexutil.Uint64
-}
-
 // Build estimates gas and fees: one round trip, and one more every FeeAge. The estimate runs each call against the newest
-// block with the fee it will offer, so a sender who cannot pay for value and gas is refused here, before a nonce is spent.
+// block with the fee it will offer, so a sender who cannot pay for value and gas is refused here, before a nonce is spent. Of
+// several nodes some are asked: see agreed.
 func (n *Network) Build(ctx context.Context, calls []chain.Call) ([]chain.Unsigned, []error) {
 	txs, errs := make([]chain.Unsigned, len(calls)), make([]error, len(calls))
-	estimates := make([]estimate, 0, len(calls)) // not grown: the requests point into it
-	elems := make([]rpc.BatchElem, 0, len(calls))
+	quotes, args := make([]chain.Quote, len(calls)), make([]callArguments, len(calls))
 	for i, call := range calls {
-		quote, args, err := n.priced(ctx, call)
-		if err != nil {
-			errs[i] = err
-			continue
-		}
-		estimates = append(estimates, estimate{index: i, quote: quote})
-		elems = append(elems, request(&estimates[len(estimates)-1].gas, "eth_estimateGas", args, "latest"))
+		quotes[i], args[i], errs[i] = n.priced(ctx, call)
 	}
-	coin := newCoin(calls, errs)
-	elems = append(elems, coin.requests...)
-	coin.requests = elems[len(estimates):]
-	if err := n.batch(ctx, elems); err != nil {
+	if !slices.Contains(errs, nil) {
+		return txs, errs
+	}
+	told, err := among(ctx, n, min(voices, len(n.endpoints)), 1, func(ctx context.Context, e *endpoint) (*opinion, error) {
+		return e.estimate(ctx, calls, args, errs)
+	})
+	if err != nil {
 		return txs, fill(errs, err)
 	}
-	for at, e := range estimates {
-		call := calls[e.index]
-		if elems[at].Error != nil {
-			errs[e.index] = n.refusal(elems[at].Error, fmt.Sprintf("the call from %s to %s", call.From, call.To))
+	for i, call := range calls {
+		if errs[i] != nil {
 			continue
 		}
-		tx, err := n.unsigned(call, uint64(e.gas), e.quote)
+		gas, err := n.agreedGas(call, i, told, quotes[i].GasLimit)
+		var tx chain.Unsigned
 		if err == nil {
-			err = n.affordable(tx, coin)
+			tx, err = n.unsigned(call, gas, quotes[i])
 		}
-		if errs[e.index] = err; err == nil {
-			txs[e.index] = tx
+		if err == nil {
+			err = n.affordable(tx, told)
+		}
+		if errs[i] = err; err == nil {
+			txs[i] = tx
 		}
 	}
 	return txs, errs

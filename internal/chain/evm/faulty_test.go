@@ -14,6 +14,7 @@ import (
 	"github.com/avalhq/aval/internal/chain/evm"
 	"github.com/avalhq/aval/internal/chain/evm/devchain"
 	"github.com/avalhq/aval/internal/chain/evm/nodes"
+	"github.com/avalhq/aval/internal/problem"
 )
 
 // several are endpoints of one chain, each behind a proxy that does wrong what a test says.
@@ -301,5 +302,49 @@ func TestContactsAreMadeAtOnce(t *testing.T) {
 	dial(t, evm.Config{URLs: urls, Poll: time.Hour})
 	if took := time.Since(begun); took > 2*time.Second {
 		t.Errorf("the first contact with 8 nodes that take 300 ms each took %s", took)
+	}
+}
+
+// TestOneLyingNodeSetsNoGas: what a call needs is what the middle one of three says. Of two the one counts that says more, or too
+// little would be paid for nothing, but never more than a block has. What one of two refuses, or cannot answer, the other decides.
+func TestOneLyingNodeSetsNoGas(t *testing.T) {
+	for name, c := range map[string]struct {
+		nodes int
+		lie   nodes.Faults
+		want  uint64
+	}{
+		"too little, of three":           {3, nodes.Faults{Gas: 17_000}, 21_000},
+		"too much, of three":             {3, nodes.Faults{Gas: 50_000}, 21_000},
+		"too little, of two":             {2, nodes.Faults{Gas: 17_000}, 21_000},
+		"too much, of two":               {2, nodes.Faults{Gas: 50_000}, 60_000}, // with the margin
+		"more than a block has":          {2, nodes.Faults{Gas: 1 << 40}, 21_000},
+		"it refuses, of two":             {2, nodes.Faults{Refuses: true}, 21_000},
+		"it refuses, of three":           {3, nodes.Faults{Refuses: true}, 21_000},
+		"it cannot answer, of two":       {2, nodes.Faults{Every: 1}, 21_000},
+		"the only one estimates wrongly": {1, nodes.Faults{Gas: 50_000}, 60_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, c.nodes, evm.Config{})
+			from := newAccount(t, s.chain, 1e17)
+			s.proxies[0].Do(c.lie)
+			txs, errs := s.network.Build(t.Context(), []chain.Call{{From: from.Address(), To: checksummed[0], Value: big.NewInt(1)}})
+			must(t, errors.Join(errs...))
+			if txs[0].Gas != c.want {
+				t.Errorf("a transfer is given %d units of gas, not %d", txs[0].Gas, c.want)
+			}
+		})
+	}
+}
+
+// TestWhatMostNodesRefuseIsRefused: before a nonce is spent.
+func TestWhatMostNodesRefuseIsRefused(t *testing.T) {
+	s := open(t, 3, evm.Config{})
+	from := newAccount(t, s.chain, 1e17)
+	for _, p := range s.proxies[:2] {
+		p.Do(nodes.Faults{Refuses: true})
+	}
+	_, errs := s.network.Build(t.Context(), []chain.Call{{From: from.Address(), To: checksummed[0], Value: big.NewInt(1)}})
+	if problem.From(errs[0]).Code != "execution-reverted" {
+		t.Errorf("two of three nodes say that a call reverts: %v", errs[0])
 	}
 }

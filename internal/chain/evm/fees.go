@@ -88,12 +88,12 @@ type market struct {
 	tip, price *hexutil.Big // what the node suggests; nil where it does not know the question
 }
 
-// voices is how many nodes are asked what a unit of gas costs, where there are so many: of three, one that lies changes nothing.
+// voices is how many nodes are asked what gas is needed and what a unit of it costs, where there are so many: of three, one that lies changes nothing.
 const voices = 3
 
 // survey asks several nodes, in one round trip each.
 func (n *Network) survey(ctx context.Context, percentiles []int) ([]*market, error) {
-	return among(ctx, n, max(n.config.Quorum, min(voices, len(n.endpoints))), func(ctx context.Context, e *endpoint) (*market, error) {
+	return among(ctx, n, min(voices, len(n.endpoints)), 2, func(ctx context.Context, e *endpoint) (*market, error) {
 		return e.survey(ctx, percentiles)
 	})
 }

@@ -127,14 +127,16 @@ func (n *Network) none(errs []error) error {
 
 // several asks as many nodes as the quorum.
 func several[T any](ctx context.Context, n *Network, ask func(context.Context, *endpoint) (T, error)) ([]T, error) {
-	return among(ctx, n, n.config.Quorum, ask)
+	return among(ctx, n, n.config.Quorum, n.config.Quorum, ask)
 }
 
-// latest is how long the others are waited for when most of those asked have answered and the quorum is there.
+// latest is how long the others are waited for when enough of those asked have answered.
 const latest = 500 * time.Millisecond
 
-// among asks so many nodes at once, the quorum or more, and others in the place of those that cannot answer.
-func among[T any](ctx context.Context, n *Network, count int, ask func(context.Context, *endpoint) (T, error)) ([]T, error) {
+// among asks so many nodes at once, the quorum at least, and others in the place of those that cannot answer. When enough have
+// answered, and the quorum, it waits for the rest a little longer.
+func among[T any](ctx context.Context, n *Network, count, enough int, ask func(context.Context, *endpoint) (T, error)) ([]T, error) {
+	count, enough = max(count, n.config.Quorum), max(enough, n.config.Quorum)
 	if count == 1 {
 		answer, err := one(ctx, n, ask)
 		return []T{answer}, err
@@ -163,16 +165,15 @@ func among[T any](ctx context.Context, n *Network, count int, ask func(context.C
 	}
 	var answers []T
 	var errs []error
-	late := time.NewTimer(n.config.Timeout + latest) // longer than anything asked takes
-	defer late.Stop()
+	var late <-chan time.Time
 	for ; under > 0 && len(answers) < count; under-- {
-		if len(answers) == max(n.config.Quorum, count/2+1) {
-			late.Reset(latest)
+		if len(answers) >= enough && late == nil {
+			late = time.After(latest)
 		}
 		var r reply
 		select {
 		case r = <-replies:
-		case <-late.C:
+		case <-late:
 			return answers, nil
 		}
 		switch {

@@ -26,7 +26,7 @@ func (n *Network) Trace(ctx context.Context, u chain.Use) (chain.Trace, error) {
 	if err != nil {
 		return chain.Trace{}, err
 	}
-	told, err := among(ctx, n, max(n.config.Quorum, len(n.endpoints)), func(ctx context.Context, e *endpoint) (chain.Trace, error) {
+	told, err := among(ctx, n, len(n.endpoints), len(n.endpoints), func(ctx context.Context, e *endpoint) (chain.Trace, error) {
 		return e.trace(ctx, address, wanted, u)
 	})
 	if err != nil {

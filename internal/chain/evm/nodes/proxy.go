@@ -31,6 +31,7 @@ type Faults struct {
 	Pruned    bool          // it keeps no receipts of blocks either
 	Stateless bool          // it keeps no state but the newest
 	Gas       uint64        // what it estimates every call to need
+	Refuses   bool          // it says that every call reverts
 	MaxBatch  int           // more requests are refused as geth does
 	NoBatches bool          // a batch is answered with one object, as nodes do that know none
 }
@@ -243,6 +244,9 @@ func forgot(c call, f Faults) (r reply, forgotten bool) {
 // bent lies about the head and about gas.
 func bent(c call, r reply, f Faults) reply {
 	var head hexutil.Uint64
+	if c.Method == "eth_estimateGas" && f.Refuses {
+		return refusal(c, 3, "execution reverted")
+	}
 	if c.Method == "eth_estimateGas" && f.Gas > 0 {
 		r.Result, r.Error = encoded(hexutil.Uint64(f.Gas)), nil
 	}
