@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/avalhq/aval/internal/action/step"
@@ -35,6 +36,9 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 		return err
 	}
 	p.closing(func() error { p.network.Close(); return nil })
+	if thin := thinQuorum(len(urls), c.Quorum); thin != "" {
+		p.log.WarnContext(ctx, "the chain's nodes protect against less than they could", "why", thin)
+	}
 	if p.fees, err = feePolicies(p.config.Chain); err != nil {
 		return err
 	}
@@ -47,6 +51,19 @@ func (p *platform) openChain(ctx context.Context) (err error) {
 		return nil
 	}
 	return p.install.meet(p.config.Data, genesis)
+}
+
+// thinQuorum says what several nodes do not protect against with such a quorum; "" where it is as it should be.
+func thinQuorum(nodes, quorum int) string {
+	switch {
+	case nodes < 2:
+		return ""
+	case quorum == nodes:
+		return fmt.Sprintf("chain.quorum asks for all %d nodes: when one of them does not answer nothing is confirmed; name one more", nodes)
+	case quorum == 1:
+		return fmt.Sprintf("chain.quorum is 1 of %d nodes: the first that answers is believed alone about what is mined; with three nodes and a quorum of 2 none is", nodes)
+	}
+	return ""
 }
 
 func (p *platform) openDevChain(ctx context.Context) (err error) {
