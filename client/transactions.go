@@ -2,9 +2,16 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"time"
 )
+
+// ContractCall is call data, read by the ABI of the contract.
+type ContractCall struct {
+	Function string          `json:"function"`
+	Args     json.RawMessage `json:"args"` // a list
+}
 
 // Transaction is a nonce of a lane, which is a key on a chain, with all that was decided and signed for it. Amounts are
 // decimal digits of the smallest unit.
@@ -16,8 +23,9 @@ type Transaction struct {
 	From     string               `json:"from"`
 	To       string               `json:"to"`
 	Value    string               `json:"value"`
+	Call     *ContractCall        `json:"call,omitempty"` // of one transaction, where an ABI is bound to its contract
 	Nonce    uint64               `json:"nonce"`
-	Status   string               `json:"status"` // decided, signed, sent, mined, confirmed, lost
+	Status   string               `json:"status"` // decided, signed, sent, mined, confirmed, lost, unknown
 	Sent     *time.Time           `json:"sent,omitempty"`
 	Block    uint64               `json:"block,omitempty"`
 	Success  *bool                `json:"success,omitempty"` // once mined: whether it did not revert

@@ -46,7 +46,7 @@ func (p *platform) nudge(action string) func([]signer.Step) {
 
 // desk is where operators ask about transactions.
 func (p *platform) desk() *transaction.Desk {
-	return &transaction.Desk{Keeper: p.keeper, Journal: p.storage.transactions}
+	return &transaction.Desk{Keeper: p.keeper, Journal: p.storage.transactions, Contracts: p.bound}
 }
 
 // feePolicyOf is what the transaction of a step may cost: the policy of its message's type.

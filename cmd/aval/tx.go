@@ -109,7 +109,7 @@ func (c *txShow) Run(ctx context.Context, s *screen, a *access) error {
 func (s *screen) transaction(t client.Transaction) {
 	s.answer(t, func() {
 		s.facts([2]string{"transaction", t.ID}, [2]string{"message", t.Message}, [2]string{"status", t.Status}, [2]string{"chain", t.Chain}, [2]string{"from", t.From},
-			[2]string{"to", t.To}, [2]string{"value", t.Value}, [2]string{"block", blockOf(t)}, [2]string{"fee paid", t.Fee}, [2]string{"halted", t.Halted})
+			[2]string{"to", t.To}, [2]string{"value", t.Value}, [2]string{"calls", calls(t)}, [2]string{"block", blockOf(t)}, [2]string{"fee paid", t.Fee}, [2]string{"halted", t.Halted})
 		s.say("%s", "")
 		var rows [][]string
 		for _, a := range t.Attempts {
@@ -131,6 +131,14 @@ func (s *screen) transaction(t client.Transaction) {
 		s.say("%s", "")
 		s.because(t)
 	})
+}
+
+// calls is what a transaction calls, as far as it can be read.
+func calls(t client.Transaction) string {
+	if t.Call == nil {
+		return ""
+	}
+	return t.Call.Function + " " + string(t.Call.Args)
 }
 
 func blockOf(t client.Transaction) string {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"math/big"
 	"net/http"
 	"time"
@@ -33,6 +34,7 @@ type Transaction struct {
 	From     string             `json:"from"`
 	To       string             `json:"to"`
 	Value    string             `json:"value" doc:"Smallest unit."`
+	Call     *ContractCall      `json:"call,omitempty" doc:"What it calls, where an ABI is bound to its contract (chain.abis). Of one transaction; lists do not have it."`
 	Nonce    uint64             `json:"nonce"`
 	Status   transaction.Status `json:"status" enum:"decided,signed,sent,mined,confirmed,lost,unknown"`
 	Sent     *time.Time         `json:"sent,omitempty" doc:"When it was first known to be with a node."`
@@ -47,6 +49,12 @@ type Transaction struct {
 	Sentence string             `json:"sentence,omitempty" doc:"Why it is where it is."`
 	Remedy   string             `json:"remedy,omitempty" doc:"What a person can do, when there is something to do."`
 	Facts    []string           `json:"facts,omitempty" doc:"What the chain says, asked just now."`
+}
+
+// ContractCall is call data, read.
+type ContractCall struct {
+	Function string          `json:"function"`
+	Args     json.RawMessage `json:"args" doc:"A list: numbers are strings of digits, bytes are hex."`
 }
 
 // Attempt is one set of signed bytes with the nonce.
@@ -90,6 +98,9 @@ func viewOfTransaction(r transaction.Report) Transaction {
 	}
 	if transaction.Filled(t.Step) {
 		v.Attempts[0].Kind, v.Attempts[0].By = transaction.NoOp, transaction.ByKeeper
+	}
+	if r.Call != nil {
+		v.Call = &ContractCall{Function: r.Call.Function, Args: r.Call.Args}
 	}
 	for _, e := range r.Events {
 		v.Events = append(v.Events, TransactionEvent{What: e.What, By: e.By, Why: e.Why, At: e.At.UTC()})

@@ -10,6 +10,7 @@ import (
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/message/calldata"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -35,8 +36,9 @@ func ParseID(text string) (ID, error) {
 // Desk is where operators ask about transactions and act on them. Its acts are those of the keeper, done now: they are
 // committed before they are signed, recorded as events with the operator's name, and bound by the same rules (I6).
 type Desk struct {
-	Keeper  *Keeper
-	Journal Journal
+	Keeper    *Keeper
+	Journal   Journal
+	Contracts map[string]calldata.Contract // whose calls can be read, by address
 }
 
 // Query chooses transactions: of a message, with a hash, or open ones of a lane, or of all lanes.
@@ -135,6 +137,10 @@ func (d *Desk) Show(ctx context.Context, id ID) (Report, error) {
 		return Report{}, err
 	}
 	r, o := Report{Lane: info, Transaction: t}, d.memory(t)
+	first := t.Attempts[0].Tx
+	if call, err := d.Contracts[first.To].Read(first.Data); err == nil {
+		r.Call = &call
+	}
 	if r.Events, err = d.Journal.Events(ctx, id.Key, id.Nonce); err != nil {
 		return r, err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/message/calldata"
 )
 
 // Report is a transaction for operators. Show fills in all of it, List the first two fields.
@@ -13,6 +14,7 @@ type Report struct {
 	Lane        Lane
 	Transaction Transaction
 	Events      []Event
+	Call        *calldata.Call // what it calls by the ABI of its contract; nil where there is none
 	Sentence    string   // why it is where it is
 	Remedy      string   // what a person can do, when there is something to do
 	Facts       []string // what the chain says, asked just now

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"math/big"
 	"net/http"
 	"os"
@@ -86,7 +87,15 @@ func TestA12ABoundContractIsCalledByItsABI(t *testing.T) {
 			t.Errorf("%s ended as %+v", name, rec)
 		}
 	}
-	s.ends(s.call(strings.ToLower(token), pay).ID, client.Succeeded)
+	called := s.ends(s.call(strings.ToLower(token), pay).ID, client.Succeeded)
+	all, err := s.operator.Transactions(t.Context(), client.TransactionQuery{Message: called.ID})
+	if err != nil || len(all) != 1 {
+		t.Fatalf("the call has the transactions %+v, %v", all, err)
+	}
+	want := fmt.Sprintf(`["%s","40"]`, payee)
+	if tx, err := s.operator.Transaction(t.Context(), all[0].ID); err != nil || tx.Call == nil || tx.Call.Function != "transfer(address,uint256)" || string(tx.Call.Args) != want {
+		t.Errorf("its transaction is told as %+v, %v; it calls transfer with %s", tx.Call, err, want)
+	}
 	s.ends(s.transfer(payee, "erc20:"+token, "2").ID, client.Succeeded)
 	if paid, has := s.paid(s.wallet.Address), holds(t.Context(), t, s.chain, token, payee); len(paid) != 2 || paid[0].Nonce() != 0 || has != 42 {
 		t.Errorf("the chain shows %d transactions, and the payee has %d", len(paid), has)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/clients"
 	"github.com/avalhq/aval/internal/custody/policy"
 	"github.com/avalhq/aval/internal/custody/signer"
@@ -54,7 +53,7 @@ func (r *read) Get(ctx context.Context, id string) (clients.Client, error) {
 
 // Allow gives the name of the rule that allows the message, or policy-denied, or client-disabled. tx is nil before there is
 // a transaction.
-func (g *Gate) Allow(ctx context.Context, task Task, tx *chain.Unsigned) (rule string, err error) {
+func (g *Gate) Allow(ctx context.Context, task Task, tx *policy.Transaction) (rule string, err error) {
 	rec := task.Record
 	who, err := g.clients.Get(ctx, rec.Client)
 	if err != nil {
@@ -63,7 +62,7 @@ func (g *Gate) Allow(ctx context.Context, task Task, tx *chain.Unsigned) (rule s
 	if who.Disabled {
 		return "", problem.New(problem.Forbidden, "client-disabled", "client %s was disabled after it had sent the message", rec.Client)
 	}
-	in := policy.Input{Message: rec.Message, Client: who, Now: g.now()}
+	in := policy.Input{Message: rec.Message, Client: who, Tx: tx, Now: g.now()}
 	var order struct {
 		Wallet string `json:"wallet"`
 	}
@@ -73,9 +72,6 @@ func (g *Gate) Allow(ctx context.Context, task Task, tx *chain.Unsigned) (rule s
 			return "", err
 		}
 		in.Wallet = &w
-	}
-	if tx != nil {
-		in.Tx = &policy.Transaction{To: tx.To, Value: tx.Value, Data: tx.Data, Gas: tx.Gas, Fee: tx.Fee}
 	}
 	decision := g.policy.Decide(in)
 	if !decision.Allowed {

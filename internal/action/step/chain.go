@@ -9,6 +9,7 @@ import (
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/custody/policy"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/message/calldata"
 	"github.com/avalhq/aval/internal/problem"
@@ -39,6 +40,12 @@ func (c Chain) fits(call chain.Call, declared string) error {
 		return problem.New(problem.Forbidden, "policy-denied", "the ABI that is kept for the contract %s (chain.abis) denies this call: %w", call.To, err)
 	}
 	return nil
+}
+
+// judged is a transaction as the policy sees it, with what it calls by the ABI of its contract, where there is one.
+func (c Chain) judged(tx chain.Unsigned) *policy.Transaction {
+	call, _ := c.Bound[tx.To].Read(tx.Data) // what cannot be read was refused, or is nobody's contract
+	return &policy.Transaction{To: tx.To, Value: tx.Value, Data: tx.Data, Gas: tx.Gas, Fee: tx.Fee, Calls: call.Function}
 }
 
 // Chains are the chains served, by CAIP-2 id.

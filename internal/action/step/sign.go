@@ -161,7 +161,7 @@ func (s signing) build(ctx context.Context, ch Chain, tasks []Task, fresh []*dra
 		err := errs[k]
 		if err == nil {
 			d.tx = txs[k]
-			_, err = gate.Allow(ctx, tasks[d.index], &d.tx)
+			_, err = gate.Allow(ctx, tasks[d.index], ch.judged(d.tx))
 		}
 		if err != nil {
 			out[d.index].Err = err

@@ -19,7 +19,7 @@
 //	          data, selector ("0x" and 8 digits, or ""), gas, fee (the most to pay for a unit of gas), cost (gas times fee),
 //	          total (cost and value), transfer and call. Numbers are decimal digits. tx.transfer has to (EIP-55) and amount
 //	          when the data is an ERC-20 transfer, and is null otherwise. tx.call has function and args (a list, each as text
-//	          or a list) when the message declares the function and the data is its one encoding, and is null otherwise
+//	          or a list) when the message or the contract's ABI says the function and the data is its one encoding, and is null otherwise
 //	calldata  a list of all call data in sight: the transaction's, and the body's field "data"
 //	now       unix time in seconds
 //
@@ -86,6 +86,7 @@ type Transaction struct {
 	Data  []byte
 	Gas   uint64
 	Fee   *big.Int // most to pay for a unit of gas; nil is 0
+	Calls string   // the function that Data calls by an ABI that the operator has given; "" where there is none
 }
 
 // Decision is the answer, with the way to it.
@@ -199,23 +200,27 @@ func decoded(tx *Transaction, body any) map[string]any {
 		selector = data[:10]
 	}
 	return map[string]any{
-		"to": tx.To, "value": value.String(), "data": data, "selector": selector, "transfer": transfer(tx.Data), "call": declared(tx.Data, body),
+		"to": tx.To, "value": value.String(), "data": data, "selector": selector, "transfer": transfer(tx.Data), "call": called(tx, body),
 		"gas": strconv.FormatUint(tx.Gas, 10), "fee": fee.String(), "cost": cost.String(), "total": new(big.Int).Add(cost, value).String(),
 	}
 }
 
-// declared decodes data by the function that the message declares (A12); nil where it declares none, or another.
-func declared(data []byte, body any) any {
+// called decodes data by the function that the contract's ABI or the message says (A12); nil where neither does, they differ, or it
+// calls another.
+func called(tx *Transaction, body any) any {
 	fields, _ := body.(map[string]any)
 	signature, _ := fields["function"].(string)
 	if signature == "" {
+		signature = tx.Calls
+	}
+	if signature == "" || tx.Calls != "" && tx.Calls != signature {
 		return nil
 	}
 	function, err := calldata.Parse(signature)
 	if err != nil {
 		return nil
 	}
-	raw, err := function.Decode(data)
+	raw, err := function.Decode(tx.Data)
 	if err != nil {
 		return nil
 	}

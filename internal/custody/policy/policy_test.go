@@ -370,6 +370,14 @@ rules:
 `)
 	expect(t, p, declare(good), true, "small")
 	expect(t, p, declare(good[:len(good)-1]+"f"), false, policy.DefaultDeny)
+	undeclared := call(good)
+	undeclared.Tx = &policy.Transaction{To: token, Data: unhex(t, good[2:])}
+	expect(t, p, undeclared, false, policy.DefaultDeny)
+	undeclared.Tx.Calls = "transfer(address,uint256)" // as an ABI says
+	expect(t, p, undeclared, true, "small")
+	contrary := declare(good)
+	contrary.Tx.Calls = "approve(address,uint256)"
+	expect(t, p, contrary, false, policy.DefaultDeny)
 }
 
 func TestRulesSeeWhatATransactionCosts(t *testing.T) {

@@ -42,26 +42,41 @@ func ParseContract(document []byte) (Contract, error) {
 	return c, nil
 }
 
-// Check says why data is no call of the contract's: its selector is that of no function in the ABI, its arguments are not the
-// one encoding of what the ABI says, or the message declares another function ("" declares none). No data calls nothing.
-func (c Contract) Check(data []byte, declared string) error {
-	if len(data) == 0 {
-		return nil
-	}
+// Call is what call data says.
+type Call struct {
+	Function string          `json:"function"`
+	Args     json.RawMessage `json:"args"` // a list
+}
+
+// Read reads call data as the ABI says. It is an error when its selector is that of no function in the ABI, or its arguments are not
+// the one encoding of what the ABI says.
+func (c Contract) Read(data []byte) (Call, error) {
 	if len(data) < 4 {
-		return errors.New("the data is too short to name a function")
+		return Call{}, errors.New("the data is too short to name a function")
 	}
 	b, known := c.bySelector[[4]byte(data[:4])]
 	switch {
 	case !known:
-		return fmt.Errorf("the ABI has no function with the selector 0x%x", data[:4])
-	case declared != "" && declared != b.signature:
-		return fmt.Errorf("the message declares %s, and the ABI says that the data calls %s", declared, b.signature)
+		return Call{}, fmt.Errorf("the ABI has no function with the selector 0x%x", data[:4])
 	case b.err != nil:
-		return fmt.Errorf("calls of %s cannot be read: %w", b.signature, b.err)
+		return Call{}, fmt.Errorf("calls of %s cannot be read: %w", b.signature, b.err)
 	}
-	if _, err := b.function.Decode(data); err != nil {
-		return fmt.Errorf("as a call of %s %w", b.signature, err)
+	args, err := b.function.Decode(data)
+	if err != nil {
+		return Call{}, fmt.Errorf("as a call of %s %w", b.signature, err)
 	}
-	return nil
+	return Call{Function: b.signature, Args: args}, nil
+}
+
+// Check says why data is no call of the contract's: it cannot be read, or the message declares another function ("" declares none).
+// No data calls nothing.
+func (c Contract) Check(data []byte, declared string) error {
+	if len(data) == 0 {
+		return nil
+	}
+	call, err := c.Read(data)
+	if err == nil && declared != "" && declared != call.Function {
+		err = fmt.Errorf("the message declares %s, and the ABI says that the data calls %s", declared, call.Function)
+	}
+	return err
 }
