@@ -84,7 +84,7 @@ test-cluster: ## Run the tests that need the real servers; one that is missing f
 	go test -count=1 -timeout 25m -tags cluster ./test/crash -run OnPostgres -args -kills=$(CLUSTERKILLS)
 
 .PHONY: clusterfaults
-clusterfaults: ## Let each role and each server of a cluster be killed, stopped and cut off for up to a minute under load; an hour or so
+clusterfaults: ## Let each role and each server of a cluster be killed, stopped and cut off for up to a minute under load; about an hour
 	go test -count=1 -tags cluster -timeout 0 -v ./test/cluster -args -every -longest=60s
 
 .PHONY: test-race

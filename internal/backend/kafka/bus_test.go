@@ -21,7 +21,7 @@ var server = trial.Server{Given: os.Getenv(trial.Variable)}
 func TestBus(t *testing.T) {
 	bustest.Run(t, func(t *testing.T) bustest.Harness {
 		options := server.Fresh(t)
-		options.Faults, options.Session = fault.New(), 2*time.Second
+		options.Faults, options.Session = fault.New(), 6*time.Second // a member that a busy machine holds up is not taken for dead
 		return bustest.Harness{Faults: options.Faults, Join: func(t *testing.T) bustest.Process { return join(t, options) }}
 	})
 }
