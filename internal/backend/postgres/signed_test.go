@@ -214,6 +214,10 @@ func TestA28WhatNobodyDecidedIsNotSent(t *testing.T) {
 		return c.sent[sender.Sent] >= 5 && c.sent[sender.Refused] == 5 && c.found[verify.Good] == 5 && c.found[verify.Orphan] == 2 && c.found[verify.Double] == 1 && c.found[verify.Altered] == 1
 	})
 	c.eventually("5 that are mined", func() bool { nonce, wei := c.spent(); return nonce == 5 && wei == 5 })
+	c.eventually("10 that are parked", func() bool { // which comes after they are told
+		list, err := c.parked.List(t.Context(), 0, 100)
+		return err == nil && len(list) >= 10
+	})
 	list, err := c.parked.List(t.Context(), 0, 100)
 	c.must(err)
 	codes := map[string]int{}
