@@ -161,7 +161,7 @@ func quitDev(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(p.command.Process.Signal(os.Interrupt))
 	select {
 	case <-p.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		ts.Fatalf("aval dev did not stop")
 	}
 	if p.err != nil || !strings.Contains(p.stderr.String(), "Stopping") {
