@@ -23,6 +23,14 @@ func habitRules() []rule {
 			kept:   []map[string]string{{"a/a.go": "package a\n\nfunc f() { lines.Skip(3) }\n"}, {"a/a_test.go": "package a\n\nimport \"pgregory.net/rapid\"\n\nfunc f(t *rapid.T) { t.Skip() }\n"}},
 		},
 		{
+			name: "cases of suites", why: "conform.Suite sees to it that a backend leaves none out", check: checkCases,
+			broken: []map[string]string{{"a/atest/a.go": "package atest\n\nimport \"testing\"\n\nfunc Run(t *testing.T) { t.Run(\"x\", nil) }\n"}},
+			kept: []map[string]string{
+				{"a/a_test.go": "package a\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Run(\"x\", nil) }\n"},
+				{"a/atest/a_test.go": "package atest\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Run(\"x\", nil) }\n"},
+			},
+		},
+		{
 			name: "unfinished work", why: "it is finished, or it is an issue", check: checkUnfinished,
 			broken: []map[string]string{{"a/a.go": "package a\n\n// T" + "ODO: everything\n"}, {"a/a_test.go": "package a // F" + "IXME\n"}},
 			kept:   []map[string]string{{"a/a.go": "package a\n\n// Todos are what is due.\n"}},
@@ -42,6 +50,21 @@ func habitRules() []rule {
 			kept:   []map[string]string{{"internal/action/machine/a.go": "package machine\n\nimport \"time\"\n\nvar _ = time.Second\n"}, {"internal/server/a.go": "package server\n\nimport \"time\"\n\nvar _ = time.Now()\n"}},
 		},
 	}
+}
+
+func checkCases(m *module) (found []violation) {
+	for _, s := range m.sources {
+		if !isSuite(s.dir) || strings.HasSuffix(s.path, "_test.go") {
+			continue
+		}
+		ast.Inspect(s.syntax, func(n ast.Node) bool {
+			if x, name, ok := selector(n); ok && x == "t" && name == "Run" {
+				found = append(found, m.at(n, "a case of a suite runs past conform.Suite"))
+			}
+			return true
+		})
+	}
+	return found
 }
 
 func checkSkips(m *module) []violation {

@@ -15,9 +15,9 @@ type Report struct {
 	Transaction Transaction
 	Events      []Event
 	Call        *calldata.Call // what it calls by the ABI of its contract; nil where there is none
-	Sentence    string   // why it is where it is
-	Remedy      string   // what a person can do, when there is something to do
-	Facts       []string // what the chain says, asked just now
+	Sentence    string         // why it is where it is
+	Remedy      string         // what a person can do, when there is something to do
+	Facts       []string       // what the chain says, asked just now
 }
 
 // explain says why a transaction is where it is.

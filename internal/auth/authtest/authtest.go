@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/avalhq/aval/internal/auth"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 )
 
@@ -24,16 +25,19 @@ type Subject struct {
 // Run runs the suite; open gives an empty store each time.
 func Run(t *testing.T, open func(*testing.T) Subject) {
 	t.Helper()
-	for name, check := range map[string]func(*testing.T, Subject){
-		"basic/Unknown":                  unknown,
-		"basic/LastOneWins":              lastOneWins,
-		"basic/StaysAfterCrash":          staysAfterCrash,
-		"concurrency/OneOfManyWins":      oneOfManyWins,
-		"faults/FailedIsNotStored":       failedIsNotStored,
-		"faults/ReportedFailedPersisted": reportedFailedPersisted,
-	} {
-		t.Run(name, func(t *testing.T) { check(t, open(t)) })
-	}
+	conform.Suite[Subject]{
+		Cases: map[string]func(*testing.T, Subject){
+			"basic/Unknown":                  unknown,
+			"basic/LastOneWins":              lastOneWins,
+			"basic/StaysAfterCrash":          staysAfterCrash,
+			"concurrency/OneOfManyWins":      oneOfManyWins,
+			"faults/FailedIsNotStored":       failedIsNotStored,
+			"faults/ReportedFailedPersisted": reportedFailedPersisted,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Transactions: "a secret is one row, and nothing changes with it",
+		},
+	}.Run(t, open)
 }
 
 // secret makes one that no other number gives.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/bus"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 )
 
@@ -28,37 +29,38 @@ type Process struct {
 // Run runs the suite; each case opens a bus of its own.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
-	for name, check := range map[string]func(*testing.T, Harness){
-		"basic/a record comes as it was published":                unchanged,
-		"basic/a read gives at most what is asked for":            limited,
-		"basic/a read waits for a record":                         waits,
-		"basic/a read ends with its context":                      cancelled,
-		"basic/topics are apart":                                  topicsApart,
-		"basic/nothing to publish is published":                   nothing,
-		"basic/a closed member reads no more":                     closed,
-		"order/a key keeps its order":                             ordered,
-		"order/offsets grow in a partition":                       offsetsGrow,
-		"groups/a new group begins with the oldest":               oldestFirst,
-		"groups/each group gets everything":                       groupsApart,
-		"groups/each record goes to one member":                   shared,
-		"groups/a newcomer gets its share":                        newcomer,
-		"groups/what a member leaves others get":                  handedOver,
-		"groups/what was committed does not come again":           committed,
-		"groups/what was not committed comes again":               uncommitted,
-		"groups/what the dead had others get":                     inherited,
-		"groups/without a group everything from now on":           fromNow,
-		"concurrency/I16: members beside publishers miss nothing": concurrent,
-		"concurrency/I16: without a group nothing is missed":      aloneConcurrent,
-		"faults/a publication that failed can be made again":      failed,
-		"faults/a publication reported as failed is there":        reportedFailed,
-		"faults/a commit that failed gives records again":         commitFailed,
-		"faults/a commit reported as failed loses nothing":        commitReportedFailed,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			check(t, open(t))
-		})
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/a record comes as it was published":                unchanged,
+			"basic/a read gives at most what is asked for":            limited,
+			"basic/a read waits for a record":                         waits,
+			"basic/a read ends with its context":                      cancelled,
+			"basic/topics are apart":                                  topicsApart,
+			"basic/nothing to publish is published":                   nothing,
+			"basic/a closed member reads no more":                     closed,
+			"basic/a key keeps its order":                             ordered,
+			"basic/offsets grow in a partition":                       offsetsGrow,
+			"basic/a new group begins with the oldest":                oldestFirst,
+			"basic/each group gets everything":                        groupsApart,
+			"basic/each record goes to one member":                    shared,
+			"basic/a newcomer gets its share":                         newcomer,
+			"basic/what a member leaves others get":                   handedOver,
+			"basic/what was committed does not come again":            committed,
+			"basic/what was not committed comes again":                uncommitted,
+			"basic/what the dead had others get":                      inherited,
+			"basic/without a group everything from now on":            fromNow,
+			"concurrency/I16: members beside publishers miss nothing": concurrent,
+			"concurrency/I16: without a group nothing is missed":      aloneConcurrent,
+			"faults/a publication that failed can be made again":      failed,
+			"faults/a publication reported as failed is there":        reportedFailed,
+			"faults/a commit that failed gives records again":         commitFailed,
+			"faults/a commit reported as failed loses nothing":        commitReportedFailed,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Transactions: "a publication has none: after an error some of its records may be there, or twice",
+		},
+		Parallel: true,
+	}.Run(t, open)
 }
 
 // patience bounds what must happen; nothing waits as long as that in a test that passes.

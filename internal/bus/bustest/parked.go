@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/bus"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 )
 
@@ -23,19 +24,19 @@ type ParkedHarness struct {
 // RunParked runs the suite of bus.Parked; each case has storage of its own.
 func RunParked(t *testing.T, open func(t *testing.T) ParkedHarness) {
 	t.Helper()
-	for name, check := range map[string]func(*testing.T, ParkedHarness){
-		"basic/a parked record comes back with all that it was":   parkedWhole,
-		"basic/I17: what is read again is parked once":            parkedOnce,
-		"basic/another record at the same offset is another one":  parkedAnew,
-		"basic/groups park for themselves":                        parkedApart,
-		"basic/pages go by the order of parking":                  parkedPages,
-		"basic/what was dropped or replayed waits no more":        parkedEnded,
-		"concurrency/two readers of one record park it once":      parkedTogether,
-		"faults/a parking that failed can be repeated":            parkFaults,
-		"faults/an ending that is reported as failed is not lost": endFaults,
-	} {
-		t.Run(name, func(t *testing.T) { check(t, open(t)) })
-	}
+	conform.Suite[ParkedHarness]{
+		Cases: map[string]func(*testing.T, ParkedHarness){
+			"basic/a parked record comes back with all that it was":   parkedWhole,
+			"transactions/I17: what is read again is parked once":     parkedOnce,
+			"basic/another record at the same offset is another one":  parkedAnew,
+			"basic/groups park for themselves":                        parkedApart,
+			"basic/pages go by the order of parking":                  parkedPages,
+			"basic/what was dropped or replayed waits no more":        parkedEnded,
+			"concurrency/two readers of one record park it once":      parkedTogether,
+			"faults/a parking that failed can be repeated":            parkFaults,
+			"faults/an ending that is reported as failed is not lost": endFaults,
+		},
+	}.Run(t, open)
 }
 
 // unread is a record that its group could not use.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -44,34 +45,36 @@ const coin = 1_000_000_000_000_000
 
 // Run runs the suite. Each test gets a Subject of its own.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
-	tests := map[string]func(t *testing.T, s Subject){
-		"a transfer moves the balance and is confirmed":          transfers,
-		"a batch is sent in order":                               batches,
-		"what is sent again is sent once":                        sendsOnce,
-		"what was mined counts as sent":                          sendsMined,
-		"an unknown hash is unknown":                             unknown,
-		"depth grows with the head":                              depth,
-		"an account that cannot pay is refused before its nonce": poor,
-		"a transaction that cannot be paid any more is refused":  drained,
-		"one failing call leaves the others of a batch alone":    mixed,
-		"a revert is told with its reason":                       reverts,
-		"what was mined and reverted is told with its reason":    undone,
-		"another transaction with the same nonce is refused":     nonceUsed,
-		"a replacement is taken at a tenth more":                 replaces,
-		"a transaction with one gas price is mined":              legacy,
-		"another chain is refused":                               func(t *testing.T, s Subject) { wants(t, s.Mismatched(t), "chain-mismatch") },
-		"a node that is not there is unreachable":                func(t *testing.T, s Subject) { wants(t, s.Unreachable(t), "chain-unreachable") },
-		"a signature of another key is refused (A28)":            foreignSignature,
-		"nonces and heads follow the chain":                      follows,
-		"what a nonce was used for is found":                     traces,
-		"a high s is refused (A3)":                               highS,
-		"a transaction for another chain is refused (A9)":        otherChain,
-		"signed bytes say what was signed, and by whom":          decodes,
-		"a cancelled context ends a call":                        cancelled,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
+	conform.Suite[Subject]{
+		Cases: map[string]func(*testing.T, Subject){
+			"basic/a transfer moves the balance and is confirmed":             transfers,
+			"basic/a batch is sent in order":                                  batches,
+			"transactions/what is sent again is sent once":                    sendsOnce,
+			"basic/what was mined counts as sent":                             sendsMined,
+			"basic/an unknown hash is unknown":                                unknown,
+			"basic/depth grows with the head":                                 depth,
+			"basic/an account that cannot pay is refused before its nonce":    poor,
+			"basic/a transaction that cannot be paid any more is refused":     drained,
+			"basic/one failing call leaves the others of a batch alone":       mixed,
+			"basic/a revert is told with its reason":                          reverts,
+			"basic/what was mined and reverted is told with its reason":       undone,
+			"transactions/another transaction with the same nonce is refused": nonceUsed,
+			"basic/a replacement is taken at a tenth more":                    replaces,
+			"basic/a transaction with one gas price is mined":                 legacy,
+			"faults/another chain is refused":                                 func(t *testing.T, s Subject) { wants(t, s.Mismatched(t), "chain-mismatch") },
+			"faults/a node that is not there is unreachable":                  func(t *testing.T, s Subject) { wants(t, s.Unreachable(t), "chain-unreachable") },
+			"basic/a signature of another key is refused (A28)":               foreignSignature,
+			"basic/nonces and heads follow the chain":                         follows,
+			"basic/what a nonce was used for is found":                        traces,
+			"basic/a high s is refused (A3)":                                  highS,
+			"faults/a transaction for another chain is refused (A9)":          otherChain,
+			"basic/signed bytes say what was signed, and by whom":             decodes,
+			"faults/a cancelled context ends a call":                          cancelled,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Concurrency: "a node puts what it is given into an order of its own",
+		},
+	}.Run(t, open)
 }
 
 func transfers(t *testing.T, s Subject) {

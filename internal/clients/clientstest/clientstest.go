@@ -12,6 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/typeid"
 )
@@ -25,22 +26,21 @@ type Subject struct {
 
 // Run runs the suite.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
-	tests := map[string]func(t *testing.T, s Subject){
-		"what was put is found by id and signer":         found,
-		"a put replaces name, signers and disabled":      replaced,
-		"what is not there is unknown":                   unknown,
-		"a signer belongs to one client":                 signerTaken,
-		"a change is one transaction":                    changed,
-		"concurrent changes are all kept":                changes,
-		"of many at once with one signer one is put":     once,
-		"readers beside a writer see what was put last":  readers,
-		"what was read belongs to the reader":            owned,
-		"a failed write changes nothing":                 failed,
-		"a write reported as failed is seen when stored": reportedFailed,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
+	conform.Suite[Subject]{
+		Cases: map[string]func(*testing.T, Subject){
+			"basic/what was put is found by id and signer":              found,
+			"basic/a put replaces name, signers and disabled":           replaced,
+			"basic/what is not there is unknown":                        unknown,
+			"basic/a signer belongs to one client":                      signerTaken,
+			"transactions/a change is one transaction":                  changed,
+			"concurrency/concurrent changes are all kept":               changes,
+			"concurrency/of many at once with one signer one is put":    once,
+			"concurrency/readers beside a writer see what was put last": readers,
+			"basic/what was read belongs to the reader":                 owned,
+			"faults/a failed write changes nothing":                     failed,
+			"faults/a write reported as failed is seen when stored":     reportedFailed,
+		},
+	}.Run(t, open)
 }
 
 // created is whole microseconds: that much every backend keeps.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/event"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/message"
@@ -28,20 +29,19 @@ type Subject struct {
 
 // Run runs the suite.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
-	tests := map[string]func(t *testing.T, s Subject){
-		"events come in the order of commits":               inOrder,
-		"a read gives at most what is asked for":            limited,
-		"a read waits for an event":                         waits,
-		"a read ends with its context":                      cancelled,
-		"what was trimmed is gone and its seq not reused":   trimmed,
-		"bounds of an outbox without events":                empty,
-		"I16: readers beside many writers skip no event":    concurrent,
-		"I16: a commit that failed leaves no event":         failed,
-		"I16: a commit reported as failed leaves its event": reportedFailed,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
+	conform.Suite[Subject]{
+		Cases: map[string]func(*testing.T, Subject){
+			"basic/events come in the order of commits":                  inOrder,
+			"basic/a read gives at most what is asked for":               limited,
+			"basic/a read waits for an event":                            waits,
+			"basic/a read ends with its context":                         cancelled,
+			"basic/what was trimmed is gone and its seq not reused":      trimmed,
+			"basic/bounds of an outbox without events":                   empty,
+			"concurrency/I16: readers beside many writers skip no event": concurrent,
+			"transactions/I16: a commit that failed leaves no event":     failed,
+			"faults/I16: a commit reported as failed leaves its event":   reportedFailed,
+		},
+	}.Run(t, open)
 }
 
 // patience bounds what must happen; nothing waits as long as that in a test that passes.

@@ -12,6 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
@@ -30,47 +31,45 @@ type Backend struct {
 // Run checks all of the contract against fresh instances from open.
 func Run(t *testing.T, open func(t *testing.T) Backend) {
 	t.Helper()
-	for name, check := range map[string]func(*testing.T, Backend){
-		"basic/AcceptedIsReadBack":        acceptedIsReadBack,
-		"basic/A1SameAgain":               sameAgain,
-		"basic/A2OtherBody":               otherBody,
-		"basic/A7AnotherClientsID":        anotherClientsID,
-		"basic/A8ExpiredOrNeverIssued":    expiredOrNeverIssued,
-		"basic/LongExpiredIsForgotten":    longExpiredIsForgotten,
-		"basic/CommitMovesAndTells":       commitMovesAndTells,
-		"basic/ArchiveKeepsEverything":    archiveKeepsEverything,
-		"basic/ScanMeetsAll":              scanMeetsAll,
-		"basic/PartsAreKept":              partsAreKept,
-		"basic/PartsGoAtTheEnd":           partsGoAtTheEnd,
-		"basic/Definitions":               definitions,
-		"basic/Aliases":                   aliases,
-		"basic/PinnedAnew":                pinnedAnew,
-		"transactions/StaleIsRefused":     staleIsRefused,
-		"transactions/FinalIsFinal":       finalIsFinal,
-		"transactions/RefusedAlone":       refusedAlone,
-		"transactions/PartsWithTheirMove": partsWithTheirMove,
-		"transactions/Postpone":           postpone,
-		"concurrency/OneAcceptance":       oneAcceptance,
-		"concurrency/OneSwapWins":         oneSwapWins,
-		"concurrency/Linearizable":        linearizable,
-		"faults/FailedIsNotStored":        failedIsNotStored,
-		"faults/PartsWithTheirCommit":     partsWithTheirCommit,
-		"faults/ReportedFailedPersisted":  reportedFailedPersisted,
-		"basic/CallIsAnswered":            callIsAnswered,
-		"basic/CallIsHeardOf":             callIsHeardOf,
-		"basic/CallIsOver":                callIsOver,
-		"basic/CallIsUnknown":             callIsUnknown,
-		"transactions/AnswerMakesDue":     answerMakesDue,
-		"transactions/UnseenAnswer":       unseenAnswer,
-		"concurrency/AnswerOrTimeout":     answerOrTimeout,
-		"concurrency/OneAnswer":           oneAnswer,
-		"faults/AnswerFailed":             answerFailed,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			check(t, open(t))
-		})
-	}
+	conform.Suite[Backend]{
+		Cases: map[string]func(*testing.T, Backend){
+			"basic/AcceptedIsReadBack":        acceptedIsReadBack,
+			"basic/A1SameAgain":               sameAgain,
+			"basic/A2OtherBody":               otherBody,
+			"basic/A7AnotherClientsID":        anotherClientsID,
+			"basic/A8ExpiredOrNeverIssued":    expiredOrNeverIssued,
+			"basic/LongExpiredIsForgotten":    longExpiredIsForgotten,
+			"basic/CommitMovesAndTells":       commitMovesAndTells,
+			"basic/ArchiveKeepsEverything":    archiveKeepsEverything,
+			"basic/ScanMeetsAll":              scanMeetsAll,
+			"basic/PartsAreKept":              partsAreKept,
+			"basic/PartsGoAtTheEnd":           partsGoAtTheEnd,
+			"basic/Definitions":               definitions,
+			"basic/Aliases":                   aliases,
+			"basic/PinnedAnew":                pinnedAnew,
+			"transactions/StaleIsRefused":     staleIsRefused,
+			"transactions/FinalIsFinal":       finalIsFinal,
+			"transactions/RefusedAlone":       refusedAlone,
+			"transactions/PartsWithTheirMove": partsWithTheirMove,
+			"transactions/Postpone":           postpone,
+			"concurrency/OneAcceptance":       oneAcceptance,
+			"concurrency/OneSwapWins":         oneSwapWins,
+			"concurrency/Linearizable":        linearizable,
+			"faults/FailedIsNotStored":        failedIsNotStored,
+			"faults/PartsWithTheirCommit":     partsWithTheirCommit,
+			"faults/ReportedFailedPersisted":  reportedFailedPersisted,
+			"basic/CallIsAnswered":            callIsAnswered,
+			"basic/CallIsHeardOf":             callIsHeardOf,
+			"basic/CallIsOver":                callIsOver,
+			"basic/CallIsUnknown":             callIsUnknown,
+			"transactions/AnswerMakesDue":     answerMakesDue,
+			"transactions/UnseenAnswer":       unseenAnswer,
+			"concurrency/AnswerOrTimeout":     answerOrTimeout,
+			"concurrency/OneAnswer":           oneAnswer,
+			"faults/AnswerFailed":             answerFailed,
+		},
+		Parallel: true,
+	}.Run(t, open)
 }
 
 var clock = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/leader"
 )
 
@@ -20,19 +21,21 @@ const patience = time.Minute
 
 // Run runs the suite; open makes elections that nobody has stood for.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
-	cases := map[string]func(*testing.T, Harness){
-		"a seat is given": given,
-		"its term ends with the campaign's context": ends,
-		"seats are apart":                              apart,
-		"one process has it":                           exclusive,
-		"who leaves hands it on":                       handedOn,
-		"who is cut off stops, and another takes over": takenOver,
-		"who was cut off can have it again":            regained,
-		"waiting can be given up":                      givenUp,
-	}
-	for name, run := range cases {
-		t.Run(name, func(t *testing.T) { run(t, open(t)) })
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/a seat is given":                               given,
+			"basic/its term ends with the campaign's context":     ends,
+			"basic/seats are apart":                               apart,
+			"concurrency/one process has it":                      exclusive,
+			"concurrency/who leaves hands it on":                  handedOn,
+			"faults/who is cut off stops, and another takes over": takenOver,
+			"faults/who was cut off can have it again":            regained,
+			"basic/waiting can be given up":                       givenUp,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Transactions: "a seat is nothing that is written",
+		},
+	}.Run(t, open)
 }
 
 func given(t *testing.T, h Harness) {

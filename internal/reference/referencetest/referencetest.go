@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
@@ -27,26 +28,25 @@ type Subject struct {
 
 // Run runs the suite of Store and Repairs.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
-	tests := map[string]func(t *testing.T, s Subject){
-		"what is applied can be read":                      applied,
-		"I19: an older version never overwrites":           guarded,
-		"replace overwrites any version, and removes":      replaced,
-		"lists are filtered and newest first":              filtered,
-		"pages follow each other without gap or double":    paged,
-		"a page goes on where it was when rows have moved": pagedWhileMoving,
-		"messages accepted at once are not lost in paging": ties,
-		"a foreign cursor is refused":                      cursors,
-		"rows are walked by id":                            walked,
-		"it answers as the model does":                     model,
-		"the highest version of concurrent ones stays":     concurrent,
-		"counts agree with the rows at every moment":       countsWhileMoving,
-		"a failed apply changes nothing":                   failedApply,
-		"an apply reported as failed can be repeated":      repeatedApply,
-		"a failed replace changes nothing":                 failedReplace,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
+	conform.Suite[Subject]{
+		Cases: map[string]func(*testing.T, Subject){
+			"basic/what is applied can be read":                        applied,
+			"transactions/I19: an older version never overwrites":      guarded,
+			"basic/replace overwrites any version, and removes":        replaced,
+			"basic/lists are filtered and newest first":                filtered,
+			"basic/pages follow each other without gap or double":      paged,
+			"basic/a page goes on where it was when rows have moved":   pagedWhileMoving,
+			"basic/messages accepted at once are not lost in paging":   ties,
+			"basic/a foreign cursor is refused":                        cursors,
+			"basic/rows are walked by id":                              walked,
+			"basic/it answers as the model does":                       model,
+			"concurrency/the highest version of concurrent ones stays": concurrent,
+			"concurrency/counts agree with the rows at every moment":   countsWhileMoving,
+			"faults/a failed apply changes nothing":                    failedApply,
+			"faults/an apply reported as failed can be repeated":       repeatedApply,
+			"faults/a failed replace changes nothing":                  failedReplace,
+		},
+	}.Run(t, open)
 }
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/reference"
@@ -19,37 +20,47 @@ type SourceSubject struct {
 func RunSource(t *testing.T, open func(t *testing.T) SourceSubject) {
 	s := open(t)
 	slices.SortFunc(s.Want, byID)
-	t.Run("a scan gives every message", func(t *testing.T) {
-		for _, limit := range []int{1, 2, 3, 1000} {
-			var got []guarantee.Snapshot
-			archived := false
-			for from, ended := "", false; !ended; {
-				page, next, err := s.Scan(t.Context(), from, limit)
-				if err != nil || len(page) > limit {
-					t.Fatalf("scan from %q: %d messages, %v", from, len(page), err)
-				}
-				for i, snap := range page {
-					if archived && !snap.Archived || !archived && !snap.Archived && i > 0 && page[i-1].ID >= snap.ID {
-						t.Errorf("%s is out of order", snap.ID)
-					}
-					archived = snap.Archived
-				}
-				got, from, ended = append(got, page...), next, next == ""
+	const reads = "it only reads; what it reads beside writers is in the suite of guarantee.Store"
+	conform.Suite[SourceSubject]{
+		Cases: map[string]func(*testing.T, SourceSubject){
+			"basic/a scan gives every message":                scanned,
+			"basic/messages are read by id, live or archived": readByID,
+		},
+		Lacks: map[conform.Tier]string{conform.Transactions: reads, conform.Concurrency: reads, conform.Faults: reads},
+	}.Run(t, func(*testing.T) SourceSubject { return s })
+}
+
+func scanned(t *testing.T, s SourceSubject) {
+	for _, limit := range []int{1, 2, 3, 1000} {
+		var got []guarantee.Snapshot
+		archived := false
+		for from, ended := "", false; !ended; {
+			page, next, err := s.Scan(t.Context(), from, limit)
+			if err != nil || len(page) > limit {
+				t.Fatalf("scan from %q: %d messages, %v", from, len(page), err)
 			}
-			slices.SortFunc(got, byID)
-			equal(t, got, s.Want)
-		}
-	})
-	t.Run("messages are read by id, live or archived", func(t *testing.T) {
-		ids := []message.ID{message.NewID()}
-		for _, snap := range s.Want {
-			ids = append(ids, snap.ID)
-		}
-		got, err := s.Snapshots(t.Context(), ids)
-		if err != nil {
-			t.Fatal(err)
+			for i, snap := range page {
+				if archived && !snap.Archived || !archived && !snap.Archived && i > 0 && page[i-1].ID >= snap.ID {
+					t.Errorf("%s is out of order", snap.ID)
+				}
+				archived = snap.Archived
+			}
+			got, from, ended = append(got, page...), next, next == ""
 		}
 		slices.SortFunc(got, byID)
 		equal(t, got, s.Want)
-	})
+	}
+}
+
+func readByID(t *testing.T, s SourceSubject) {
+	ids := []message.ID{message.NewID()}
+	for _, snap := range s.Want {
+		ids = append(ids, snap.ID)
+	}
+	got, err := s.Snapshots(t.Context(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(got, byID)
+	equal(t, got, s.Want)
 }

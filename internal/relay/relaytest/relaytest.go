@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/relay"
 )
@@ -20,14 +21,17 @@ type Harness struct {
 
 // Run runs the whole suite; each test gets storage of its own.
 func Run(t *testing.T, fresh func(t testing.TB) Harness) {
-	for name, run := range map[string]func(*testing.T, Harness){
-		"Basic/CursorsAreKept":          kept,
-		"Basic/Forgotten":               forgotten,
-		"Concurrency/TheFurthestCounts": furthest,
-		"Faults/Advance":                advanceFaults,
-	} {
-		t.Run(name, func(t *testing.T) { run(t, fresh(t)) })
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/CursorsAreKept":          kept,
+			"basic/Forgotten":               forgotten,
+			"concurrency/TheFurthestCounts": furthest,
+			"faults/Advance":                advanceFaults,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Transactions: "a cursor is one row, and nothing changes with it",
+		},
+	}.Run(t, func(t *testing.T) Harness { return fresh(t) })
 }
 
 func at(t *testing.T, c relay.Cursors, source string, want int64) {

@@ -1,7 +1,7 @@
 // Package transactiontest is the conformance suite of transaction.Store and transaction.Journal. A backend runs it with Run; nothing in it can be left out.
 //
-// The tiers: Basic is one keeper; Refusals is what no store may take (I6, A16, A28); Concurrency is several keepers on one
-// lane; Faults is each durable write failed, and persisted but reported as failed, and then a look at everything after a
+// The tiers: basic is one keeper; transactions is what no store may take (I6, A16, A28); concurrency is several keepers on one
+// lane; faults is each durable write failed, and persisted but reported as failed, and then a look at everything after a
 // restart.
 package transactiontest
 
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/fault"
@@ -40,32 +41,31 @@ type Harness struct {
 
 // Run runs the whole suite; each test gets storage of its own.
 func Run(t *testing.T, fresh func(t testing.TB) Harness) {
-	tests := map[string]func(*testing.T, Harness){
-		"Basic/LanesAreOpenUntilSettled":     lanes,
-		"Basic/AKeyUsedBeforeHasNoOpenLane":  usedBefore,
-		"Basic/TransactionsReadBack":         readBack,
-		"Basic/RangesOfALane":                ranges,
-		"Basic/I13BytesAreStoredOnce":        sealedOnce,
-		"Basic/FatesReadBack":                fates,
-		"Basic/EventsKeepTheirOrder":         events,
-		"Basic/I15ByHash":                    byHash,
-		"Basic/ByMessage":                    byMessage,
-		"Basic/I12AFreedNonceIsFilled":       filled,
-		"Refusals/I6AnotherIntent":           anotherIntent,
-		"Refusals/APriceThatNoNodeTakes":     cheap,
-		"Refusals/NoWayBackFromANoOp":        noWayBack,
-		"Refusals/A28NothingUndecidedIsKept": undecided,
-		"Refusals/WhatIsSpent":               spent,
-		"Refusals/AKeyThatIsSetAside":        setAside,
-		"Concurrency/OneAttemptOfANumber":    oneAttempt,
-		"Concurrency/OneSignatureIsKept":     oneSignature,
-		"Faults/Replace":                     replaceFaults,
-		"Faults/Seal":                        sealFaults,
-		"Faults/Mark":                        markFaults,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/LanesAreOpenUntilSettled":         lanes,
+			"basic/AKeyUsedBeforeHasNoOpenLane":      usedBefore,
+			"basic/TransactionsReadBack":             readBack,
+			"basic/RangesOfALane":                    ranges,
+			"basic/I13BytesAreStoredOnce":            sealedOnce,
+			"basic/FatesReadBack":                    fates,
+			"basic/EventsKeepTheirOrder":             events,
+			"basic/I15ByHash":                        byHash,
+			"basic/ByMessage":                        byMessage,
+			"basic/I12AFreedNonceIsFilled":           filled,
+			"transactions/I6AnotherIntent":           anotherIntent,
+			"transactions/APriceThatNoNodeTakes":     cheap,
+			"transactions/NoWayBackFromANoOp":        noWayBack,
+			"transactions/A28NothingUndecidedIsKept": undecided,
+			"transactions/WhatIsSpent":               spent,
+			"transactions/AKeyThatIsSetAside":        setAside,
+			"concurrency/OneAttemptOfANumber":        oneAttempt,
+			"concurrency/OneSignatureIsKept":         oneSignature,
+			"faults/Replace":                         replaceFaults,
+			"faults/Seal":                            sealFaults,
+			"faults/Mark":                            markFaults,
+		},
+	}.Run(t, func(t *testing.T) Harness { return fresh(t) })
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/typeid"
 	"github.com/avalhq/aval/internal/wallet"
@@ -23,18 +24,17 @@ type Subject struct {
 
 // Run runs the suite.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
-	tests := map[string]func(t *testing.T, s Subject){
-		"what was added is found by id, name and address": found,
-		"what is not there is unknown":                    unknown,
-		"id, name and address are unique":                 unique,
-		"lists are by creation, page by page":             listed,
-		"of many at once with one name one is added":      once,
-		"a failed add leaves nothing":                     failed,
-		"an add reported as failed is found":              reportedFailed,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
+	conform.Suite[Subject]{
+		Cases: map[string]func(*testing.T, Subject){
+			"basic/what was added is found by id, name and address":  found,
+			"basic/what is not there is unknown":                     unknown,
+			"transactions/id, name and address are unique":           unique,
+			"basic/lists are by creation, page by page":              listed,
+			"concurrency/of many at once with one name one is added": once,
+			"faults/a failed add leaves nothing":                     failed,
+			"faults/an add reported as failed is found":              reportedFailed,
+		},
+	}.Run(t, open)
 }
 
 // created is whole microseconds: that much every backend keeps.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/controlpoint"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/message"
 )
@@ -26,20 +27,20 @@ type Subject struct {
 
 // Run runs the suite; open gives an empty journal each time.
 func Run(t *testing.T, open func(*testing.T) Subject) {
-	for name, check := range map[string]func(*testing.T, Subject){
-		"basic/NothingIsKnownAtFirst":                   nothing,
-		"basic/ASendIsBegunOnce":                        once,
-		"basic/WhatWasNotDoneIsSentAgain":               again,
-		"basic/WhatIsDoneStaysDone":                     done,
-		"basic/AnOvertakenEndChangesNothing":            overtaken,
-		"basic/StepsAndTargetsAreApart":                 apart,
-		"concurrency/OneOfManyIsGivenTheSend":           race,
-		"faults/AFailedWriteHasHappenedOrNot":           failed,
-		"durability/WhatWasAnsweredIsThereAfterReopen":  reopened,
-		"basic/AResultIsKeptByteForByteAndTimesExactly": exact,
-	} {
-		t.Run(name, func(t *testing.T) { check(t, open(t)) })
-	}
+	conform.Suite[Subject]{
+		Cases: map[string]func(*testing.T, Subject){
+			"basic/NothingIsKnownAtFirst":                   nothing,
+			"basic/ASendIsBegunOnce":                        once,
+			"basic/WhatWasNotDoneIsSentAgain":               again,
+			"transactions/WhatIsDoneStaysDone":              done,
+			"transactions/AnOvertakenEndChangesNothing":     overtaken,
+			"basic/StepsAndTargetsAreApart":                 apart,
+			"concurrency/OneOfManyIsGivenTheSend":           race,
+			"faults/AFailedWriteHasHappenedOrNot":           failed,
+			"faults/WhatWasAnsweredIsThereAfterReopen":      reopened,
+			"basic/AResultIsKeptByteForByteAndTimesExactly": exact,
+		},
+	}.Run(t, open)
 }
 
 const target = "bank"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/feeder"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
 	"github.com/avalhq/aval/internal/message"
@@ -34,29 +35,28 @@ type Backend struct {
 // Run checks all of the contract against fresh instances from open. Their clock stands at Start.
 func Run(t *testing.T, open func(t *testing.T) Backend) {
 	t.Helper()
-	for name, check := range map[string]func(*testing.T, Backend){
-		"basic/AcceptedIsDue":           acceptedIsDue,
-		"basic/WaitingIsDueLater":       waitingIsDueLater,
-		"basic/EndedIsNotDue":           endedIsNotDue,
-		"basic/Depth":                   depth,
-		"basic/ClaimWaits":              claimWaits,
-		"concurrency/ClaimedOnce":       claimedOnce,
-		"faults/UnsettledComesBack":     unsettledComesBack,
-		"faults/SettledWhileStillDue":   settledWhileStillDue,
-		"faults/ClaimEndsWithItsCtx":    claimEndsWithItsCtx,
-		"concurrency/NoneIsForgotten":   noneIsForgotten,
-		"basic/EarliestFirst":           earliestFirst,
-		"basic/ResumedIsDueAgainAtOnce": resumedIsDue,
-		"basic/NudgedIsDue":             nudgedIsDue,
-		"basic/ClaimedIsNotNudged":      claimedIsNotNudged,
-		"basic/EndedIsNotNudged":        whatDoesNotWaitIsNotNudged,
-		"concurrency/OthersHear":        othersHear,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			check(t, open(t))
-		})
-	}
+	conform.Suite[Backend]{
+		Cases: map[string]func(*testing.T, Backend){
+			"basic/AcceptedIsDue":                      acceptedIsDue,
+			"basic/WaitingIsDueLater":                  waitingIsDueLater,
+			"transactions/ARefusedMoveMakesNothingDue": refusedMakesNothingDue,
+			"transactions/EndedIsNotDue":               endedIsNotDue,
+			"basic/Depth":                              depth,
+			"basic/ClaimWaits":                         claimWaits,
+			"concurrency/ClaimedOnce":                  claimedOnce,
+			"faults/UnsettledComesBack":                unsettledComesBack,
+			"faults/SettledWhileStillDue":              settledWhileStillDue,
+			"faults/ClaimEndsWithItsCtx":               claimEndsWithItsCtx,
+			"concurrency/NoneIsForgotten":              noneIsForgotten,
+			"basic/EarliestFirst":                      earliestFirst,
+			"basic/ResumedIsDueAgainAtOnce":            resumedIsDue,
+			"basic/NudgedIsDue":                        nudgedIsDue,
+			"basic/ClaimedIsNotNudged":                 claimedIsNotNudged,
+			"basic/EndedIsNotNudged":                   whatDoesNotWaitIsNotNudged,
+			"concurrency/OthersHear":                   othersHear,
+		},
+		Parallel: true,
+	}.Run(t, open)
 }
 
 // Start is the time at which the suite's clock begins.
@@ -149,6 +149,20 @@ func endedIsNotDue(t *testing.T, b Backend) {
 		commit(t, b.Store, guaranteetest.Step(rec, "End", status))
 		none(t, b.Feeder)
 	}
+}
+
+// refusedMakesNothingDue: what is due changes with the message, or not at all.
+func refusedMakesNothingDue(t *testing.T, b Backend) {
+	rec := guaranteetest.Accept(t, b.Store, "cli_a", "x")
+	settle(t, b.Feeder, claim(t, b.Feeder, 10)...)
+	commit(t, b.Store, guaranteetest.Step(rec, "Wait", guarantee.Waiting)) // due after a minute
+	late := guaranteetest.Step(rec, "Go", guarantee.Running)               // from a version that is not there any more
+	late.Due = Start
+	refused, err := b.Store.Commit(t.Context(), []guarantee.Transition{late})
+	if err != nil || refused[0] == nil {
+		t.Fatalf("a move from an old version: %v, %v", refused, err)
+	}
+	none(t, b.Feeder)
 }
 
 func resumedIsDue(t *testing.T, b Backend) {

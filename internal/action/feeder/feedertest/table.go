@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/action/feeder"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/guarantee/guaranteetest"
 	"github.com/avalhq/aval/internal/message"
@@ -23,25 +24,23 @@ type TableBackend struct {
 // RunTable checks what a table promises. The clock stands at Start.
 func RunTable(t *testing.T, open func(t *testing.T) TableBackend) {
 	t.Helper()
-	for name, check := range map[string]func(*testing.T, TableBackend){
-		"a row is handed out once":                       handedOnce,
-		"a row is taken once, whoever handed it out":     takenOnce,
-		"a row that nobody handed out can be taken":      takenUnasked,
-		"the earliest rows are taken, and the rest told": takenEarliest,
-		"what is not due any more is freed, not taken":   takenTooEarly,
-		"what was not taken can be freed":                freed,
-		"what was taken is not freed":                    takenStays,
-		"what is settled and due is handed out again":    settledAgain,
-		"everything handed out can be freed":             freedAll,
-		"what the dead relay had handed out is free":     relayDied,
-		"ids of nobody are nothing":                      unknown,
-		"nothing is handed out while nothing is due":     nothingDue,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			check(t, open(t))
-		})
-	}
+	conform.Suite[TableBackend]{
+		Cases: map[string]func(*testing.T, TableBackend){
+			"transactions/a row is handed out once":                     handedOnce,
+			"concurrency/a row is taken once, whoever handed it out":    takenOnce,
+			"basic/a row that nobody handed out can be taken":           takenUnasked,
+			"basic/the earliest rows are taken, and the rest told":      takenEarliest,
+			"transactions/what is not due any more is freed, not taken": takenTooEarly,
+			"basic/what was not taken can be freed":                     freed,
+			"basic/what was taken is not freed":                         takenStays,
+			"basic/what is settled and due is handed out again":         settledAgain,
+			"basic/everything handed out can be freed":                  freedAll,
+			"faults/what the dead relay had handed out is free":         relayDied,
+			"basic/ids of nobody are nothing":                           unknown,
+			"basic/nothing is handed out while nothing is due":          nothingDue,
+		},
+		Parallel: true,
+	}.Run(t, open)
 }
 
 func (b TableBackend) due(t *testing.T, n int) (ids []message.ID) {

@@ -1,8 +1,8 @@
 // Package keytest is the conformance suite of key.Registry. A backend runs it with Run; nothing in it can be left out.
 //
-// The tiers: Basic is one caller; Leases is how a lease ends; Concurrency is many callers; Faults is each durable write
-// failed, and persisted but reported as failed, and then a look at everything after a restart; Model compares random
-// histories with a model in memory (I9, I10, I11).
+// The tiers: basic is one caller, and random histories beside a model in memory (I9, I10, I11); transactions is what a lease that has
+// ended may not do; concurrency is many callers; faults is each durable write failed, and persisted but reported as failed, and then
+// a look at everything after a restart.
 package keytest
 
 import (
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/typeid"
@@ -26,33 +27,32 @@ type Harness struct {
 
 // Run runs the whole suite; each test gets storage of its own.
 func Run(t *testing.T, fresh func(t testing.TB) Harness) {
-	tiers := map[string]func(*testing.T, Harness){
-		"Basic/AddGetList":                        addGetList,
-		"Basic/KnownKeyIsRefused":                 addTwice,
-		"Basic/UnknownKey":                        unknownKey,
-		"Basic/SenselessRequests":                 senseless,
-		"Basic/LeaseAndRelease":                   leaseAndRelease,
-		"Basic/I11LeastRecentlyUsedFirst":         leastRecentlyUsed,
-		"Basic/PoolsAreApart":                     poolsApart,
-		"Leases/I9StaleReleaseFreesNothing":       staleRelease,
-		"Leases/I10ExpiredLeaseIsQuarantined":     expired,
-		"Leases/LateReleaseBeforeAnyoneNoticed":   lateRelease,
-		"Leases/PoolGoesAroundTheQuarantined":     poolAround,
-		"Leases/I10DeadHoldersAreQuarantined":     deadHolders,
-		"Leases/I10LeaseDoesNotOutliveItsProcess": restarted,
-		"Leases/ReconcileNewKey":                  reconcileNew,
-		"Leases/ForeignUseStaysQuarantined":       foreignUse,
-		"Concurrency/OneHolderAtATime":            oneHolder,
-		"Concurrency/WaiterIsWoken":               waiterWoken,
-		"Concurrency/WaiterGivesUp":               waiterGivesUp,
-		"Concurrency/NamedWaiterAndPool":          specificAndPool,
-		"Faults/EachWrite":                        eachWrite,
-		"Faults/UnconfirmedLease":                 unconfirmed,
-		"Model/RandomHistories":                   model,
-	}
-	for name, run := range tiers {
-		t.Run(name, func(t *testing.T) { run(t, fresh(t)) })
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/AddGetList":                            addGetList,
+			"basic/KnownKeyIsRefused":                     addTwice,
+			"basic/UnknownKey":                            unknownKey,
+			"basic/SenselessRequests":                     senseless,
+			"basic/LeaseAndRelease":                       leaseAndRelease,
+			"basic/I11LeastRecentlyUsedFirst":             leastRecentlyUsed,
+			"basic/PoolsAreApart":                         poolsApart,
+			"transactions/I9StaleReleaseFreesNothing":     staleRelease,
+			"basic/I10ExpiredLeaseIsQuarantined":          expired,
+			"transactions/LateReleaseBeforeAnyoneNoticed": lateRelease,
+			"basic/PoolGoesAroundTheQuarantined":          poolAround,
+			"basic/I10DeadHoldersAreQuarantined":          deadHolders,
+			"basic/I10LeaseDoesNotOutliveItsProcess":      restarted,
+			"basic/ReconcileNewKey":                       reconcileNew,
+			"transactions/ForeignUseStaysQuarantined":     foreignUse,
+			"concurrency/OneHolderAtATime":                oneHolder,
+			"concurrency/WaiterIsWoken":                   waiterWoken,
+			"concurrency/WaiterGivesUp":                   waiterGivesUp,
+			"concurrency/NamedWaiterAndPool":              specificAndPool,
+			"faults/EachWrite":                            eachWrite,
+			"faults/UnconfirmedLease":                     unconfirmed,
+			"basic/RandomHistories":                       model,
+		},
+	}.Run(t, func(t *testing.T) Harness { return fresh(t) })
 }
 
 const (

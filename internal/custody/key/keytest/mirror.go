@@ -3,6 +3,7 @@ package keytest
 import (
 	"testing"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/typeid"
@@ -21,25 +22,27 @@ type MirrorHarness struct {
 
 // RunMirror runs the suite of key.Mirror; each test gets storage of its own.
 func RunMirror(t *testing.T, fresh func(t testing.TB) MirrorHarness) {
-	tests := map[string]func(*testing.T, *table){
-		"Mirror/A15ALowerFenceIsRefused":         lowerFence,
-		"Mirror/A15TheSameFenceOfAnotherHolder":  sameFence,
-		"Mirror/I10ASetAsideKeyDecidesNothing":   setAsideDecides,
-		"Mirror/AFreedKeyNeedsAHigherFence":      freedDecides,
-		"Mirror/NoncesGoOnFromWhatWasDecided":    noncesGoOn,
-		"Mirror/ALateNoteChangesNothing":         lateNote,
-		"Mirror/AKeyStaysTheSameKey":             sameKey,
-		"Mirror/ANoteIsReportedAsFailed":         noteFails,
-		"Mirror/WhatIsKnownOfAllKeysAndOfSingle": mirrorKeys,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			v := &table{h: fresh(t)}
-			v.restart(t)
-			v.k = v.key(40)
-			test(t, v)
-		})
-	}
+	conform.Suite[*table]{
+		Cases: map[string]func(*testing.T, *table){
+			"transactions/A15ALowerFenceIsRefused":        lowerFence,
+			"transactions/A15TheSameFenceOfAnotherHolder": sameFence,
+			"transactions/I10ASetAsideKeyDecidesNothing":  setAsideDecides,
+			"transactions/AFreedKeyNeedsAHigherFence":     freedDecides,
+			"basic/NoncesGoOnFromWhatWasDecided":          noncesGoOn,
+			"basic/ALateNoteChangesNothing":               lateNote,
+			"basic/AKeyStaysTheSameKey":                   sameKey,
+			"faults/ANoteIsReportedAsFailed":              noteFails,
+			"basic/WhatIsKnownOfAllKeysAndOfSingle":       mirrorKeys,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Concurrency: "it is written within the transactions of decisions, whose suite has them",
+		},
+	}.Run(t, func(t *testing.T) *table {
+		v := &table{h: fresh(t)}
+		v.restart(t)
+		v.k = v.key(40)
+		return v
+	})
 }
 
 // table is a table of decisions with one key, whose first 40 nonces were spent before Aval knew of it.

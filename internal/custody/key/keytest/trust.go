@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/typeid"
@@ -19,23 +20,25 @@ type TrustHarness struct {
 
 // RunTrust runs the suite of key.Trust; each test gets storage of its own.
 func RunTrust(t *testing.T, fresh func(t testing.TB) TrustHarness) {
-	tests := map[string]func(*testing.T, *vault){
-		"Trust/I10ReconcileDoesNotRestoreIt":   notReconciled,
-		"Trust/ForeignUseNeedsAnOperator":      needsOperator,
-		"Trust/OnlyWhatTheChainShows":          onlyWhatIsSeen,
-		"Trust/ALeaseOfAKeyNotTrustedHasEnded": leaseEnded,
-		"Trust/EntriesKeepTheirOrder":          entries,
-		"Trust/EachWriteFails":                 trustFaults,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			v := &vault{h: fresh(t), id: typeid.New("key")}
-			v.restart(t)
-			must(t, v.keys.Add(t.Context(), key.Key{ID: v.id, Chain: network, Address: "0x" + v.id}))
-			must(t, v.keys.Reconcile(t.Context(), v.id, 7))
-			test(t, v)
-		})
-	}
+	conform.Suite[*vault]{
+		Cases: map[string]func(*testing.T, *vault){
+			"basic/I10ReconcileDoesNotRestoreIt":          notReconciled,
+			"basic/ForeignUseNeedsAnOperator":             needsOperator,
+			"basic/OnlyWhatTheChainShows":                 onlyWhatIsSeen,
+			"transactions/ALeaseOfAKeyNotTrustedHasEnded": leaseEnded,
+			"basic/EntriesKeepTheirOrder":                 entries,
+			"faults/EachWriteFails":                       trustFaults,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Concurrency: "each call is one write about one key; what runs beside it is in the suite of key.Registry",
+		},
+	}.Run(t, func(t *testing.T) *vault {
+		v := &vault{h: fresh(t), id: typeid.New("key")}
+		v.restart(t)
+		must(t, v.keys.Add(t.Context(), key.Key{ID: v.id, Chain: network, Address: "0x" + v.id}))
+		must(t, v.keys.Reconcile(t.Context(), v.id, 7))
+		return v
+	})
 }
 
 // vault is a registry with one key, whose first seven nonces were spent before Aval knew of it.

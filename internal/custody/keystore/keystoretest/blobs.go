@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/keystore"
 )
 
@@ -22,16 +23,16 @@ type Places struct {
 
 // RunBlobs runs the whole suite of keystore.Blobs; each test gets a place of its own.
 func RunBlobs(t *testing.T, fresh func(t testing.TB) Places) {
-	for name, run := range map[string]func(*testing.T, Places){
-		"Basic/WhatWasAddedIsFound":     blobAdded,
-		"Basic/NothingIsReplacedByAdd":  blobKept,
-		"Basic/ReplaceComparesFirst":    blobReplaced,
-		"Basic/ListGivesOneFolder":      blobListed,
-		"Durable/FoundByTheNextProcess": blobReopened,
-		"Concurrency/OneOfManyAdds":     blobRace,
-	} {
-		t.Run(name, func(t *testing.T) { run(t, fresh(t)) })
-	}
+	conform.Suite[Places]{
+		Cases: map[string]func(*testing.T, Places){
+			"basic/WhatWasAddedIsFound":         blobAdded,
+			"basic/NothingIsReplacedByAdd":      blobKept,
+			"transactions/ReplaceComparesFirst": blobReplaced,
+			"basic/ListGivesOneFolder":          blobListed,
+			"faults/FoundByTheNextProcess":      blobReopened,
+			"concurrency/OneOfManyAdds":         blobRace,
+		},
+	}.Run(t, func(t *testing.T) Places { return fresh(t) })
 }
 
 func holds(t testing.TB, b keystore.Blobs, name string, want []byte) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/keystore"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/typeid"
@@ -30,21 +31,23 @@ type Harness struct {
 
 // Run runs the whole suite; each test gets a store of its own.
 func Run(t *testing.T, fresh func(t testing.TB) Harness) {
-	tiers := map[string]func(*testing.T, Harness){
-		"Basic/SignsForItsPublicKey":      signs,
-		"Basic/UnknownKey":                unknown,
-		"Basic/TakenIdKeepsItsKey":        taken,
-		"Basic/OnlyDigests":               onlyDigests,
-		"Basic/IdsLeadNowhere":            malformed,
-		"Basic/A29NothingPrintsTheKey":    silent,
-		"Durable/OpensAfterRestart":       reopens,
-		"Durable/GenerateFails":           generateFails,
-		"Durable/GenerateReportedFailed":  generateReportedFailed,
-		"Concurrency/OneKeyOfManyCallers": together,
-	}
-	for name, run := range tiers {
-		t.Run(name, func(t *testing.T) { run(t, fresh(t)) })
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/SignsForItsPublicKey":      signs,
+			"basic/UnknownKey":                unknown,
+			"basic/TakenIdKeepsItsKey":        taken,
+			"basic/OnlyDigests":               onlyDigests,
+			"basic/IdsLeadNowhere":            malformed,
+			"basic/A29NothingPrintsTheKey":    silent,
+			"faults/OpensAfterRestart":        reopens,
+			"faults/GenerateFails":            generateFails,
+			"faults/GenerateReportedFailed":   generateReportedFailed,
+			"concurrency/OneKeyOfManyCallers": together,
+		},
+		Lacks: map[conform.Tier]string{
+			conform.Transactions: "a key is one sealed blob, and nothing changes with it",
+		},
+	}.Run(t, func(t *testing.T) Harness { return fresh(t) })
 }
 
 func newID() string { return typeid.New("key") }

@@ -216,3 +216,46 @@ func storeFaults(t *testing.T, h Harness) {
 		same(t, kept, wanted)
 	})
 }
+
+// movesItsKey: whoever looks while decisions are made sees as many of them as the key's next nonce counts: they change together. The
+// nonce is read before and after, as it can move in between.
+func movesItsKey(t *testing.T, h Harness) {
+	w := open(t, h)
+	const batches, each = 20, 3
+	all := steps(batches * each)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range batches {
+			l, err := w.r.Lease(t.Context(), key.Request{Holder: "worker-1/sign", Key: w.k.ID, TTL: time.Hour})
+			if err == nil {
+				_, err = w.d.Decide(t.Context(), l, all[i*each:(i+1)*each], w.txs(each))
+			}
+			if err == nil {
+				err = w.r.Release(t.Context(), l)
+			}
+			if err != nil {
+				t.Errorf("batch %d: %v", i, err)
+				return
+			}
+		}
+	}()
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		before := w.next(t)
+		decided := uint64(0)
+		for _, d := range w.find(t, all) {
+			if d.Key != "" {
+				decided++
+			}
+		}
+		if after := w.next(t); decided < before-first || decided > after-first || decided%each != 0 {
+			t.Fatalf("%d decisions are there, and the next nonce went from %d to %d; the first was %d", decided, before, after, first)
+		}
+	}
+	<-done
+}

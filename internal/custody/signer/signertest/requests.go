@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/fault"
@@ -24,24 +25,23 @@ type RequestsHarness struct {
 
 // RunRequests runs the suite of signer.Requests; each test gets storage of its own. Nothing in it can be left out.
 func RunRequests(t *testing.T, fresh func(t testing.TB) RequestsHarness) {
-	tiers := map[string]func(*testing.T, RequestsHarness){
-		"Basic/RequestsReadBack":             requestsReadBack,
-		"Basic/PutOnce":                      putOnce,
-		"Basic/ListedInOrder":                listedInOrder,
-		"Basic/ClosedIsListedNoMore":         closed,
-		"Basic/RefusedAndAskedAgain":         refusedAndAskedAgain,
-		"Basic/I5RefusedIsNotDecided":        refusedIsNotDecided,
-		"Basic/I5DecidedIsNotRefused":        decidedIsNotRefused,
-		"Concurrency/I16NoneIsSkipped":       noneSkipped,
-		"Concurrency/OnePutWins":             onePutWins,
-		"Concurrency/I5DecidedOrRefused":     decidedOrRefused,
-		"Faults/Put":                         putFaults,
-		"Faults/Refuse":                      refuseFaults,
-		"Faults/ClosedMayBeListedNotSkipped": listedAfterRestart,
-	}
-	for name, run := range tiers {
-		t.Run(name, func(t *testing.T) { run(t, fresh(t)) })
-	}
+	conform.Suite[RequestsHarness]{
+		Cases: map[string]func(*testing.T, RequestsHarness){
+			"basic/RequestsReadBack":             requestsReadBack,
+			"basic/PutOnce":                      putOnce,
+			"basic/ListedInOrder":                listedInOrder,
+			"basic/ClosedIsListedNoMore":         closed,
+			"basic/RefusedAndAskedAgain":         refusedAndAskedAgain,
+			"transactions/I5RefusedIsNotDecided": refusedIsNotDecided,
+			"transactions/I5DecidedIsNotRefused": decidedIsNotRefused,
+			"concurrency/I16NoneIsSkipped":       noneSkipped,
+			"concurrency/OnePutWins":             onePutWins,
+			"concurrency/I5DecidedOrRefused":     decidedOrRefused,
+			"faults/Put":                         putFaults,
+			"faults/Refuse":                      refuseFaults,
+			"faults/ClosedMayBeListedNotSkipped": listedAfterRestart,
+		},
+	}.Run(t, func(t *testing.T) RequestsHarness { return fresh(t) })
 }
 
 // counter is a backend of requests, with a key whose leases decide.

@@ -1,8 +1,8 @@
 // Package signertest is the conformance suite of signer.Decisions. A backend runs it with Run; nothing in it can be left out.
 //
-// The tiers: Basic is one worker; Fences is what a lease that has ended may not do (I8, A15); Concurrency is several
-// workers on one key and on one step (I6); Faults is each durable write failed, and persisted but reported as failed, and
-// then a look at everything after a restart.
+// The tiers: basic is one worker; transactions is what changes together, and what a lease that has ended may not do (I8, A15);
+// concurrency is several workers on one key and on one step (I6); faults is each durable write failed, and persisted but reported
+// as failed, and then a look at everything after a restart.
 package signertest
 
 import (
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/fault"
@@ -30,29 +31,29 @@ type Harness struct {
 
 // Run runs the whole suite; each test gets storage of its own.
 func Run(t *testing.T, fresh func(t testing.TB) Harness) {
-	tiers := map[string]func(*testing.T, Harness){
-		"Basic/DecisionsReadBack":            readBack,
-		"Basic/NoncesAreConsecutive":         consecutive,
-		"Basic/I5DecidedOnce":                decidedOnce,
-		"Basic/TwiceInOneBatch":              twiceInOneBatch,
-		"Basic/I13BytesAreStoredOnce":        storedOnce,
-		"Basic/Unsigned":                     unsigned,
-		"Basic/UnfitTransactions":            unfit,
-		"Basic/UnreconciledKey":              unreconciled,
-		"Basic/A28NothingUndecidedIsStored":  undecided,
-		"Fences/A15ReleasedLease":            afterRelease,
-		"Fences/A15OvertakenLease":           overtaken,
-		"Fences/A15QuarantinedKey":           quarantined,
-		"Fences/A15LeaseOfAnother":           ofAnother,
-		"Concurrency/I6NoncesAreDisjoint":    disjoint,
-		"Concurrency/I5OneDecisionOfOneStep": oneDecision,
-		"Concurrency/I13OneStoredSignature":  oneSignature,
-		"Faults/Decide":                      decideFaults,
-		"Faults/Store":                       storeFaults,
-	}
-	for name, run := range tiers {
-		t.Run(name, func(t *testing.T) { run(t, fresh(t)) })
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/DecisionsReadBack":              readBack,
+			"basic/NoncesAreConsecutive":           consecutive,
+			"basic/I5DecidedOnce":                  decidedOnce,
+			"basic/TwiceInOneBatch":                twiceInOneBatch,
+			"basic/I13BytesAreStoredOnce":          storedOnce,
+			"basic/Unsigned":                       unsigned,
+			"basic/UnfitTransactions":              unfit,
+			"basic/UnreconciledKey":                unreconciled,
+			"basic/A28NothingUndecidedIsStored":    undecided,
+			"transactions/I12ADecisionMovesItsKey": movesItsKey,
+			"transactions/A15ReleasedLease":        afterRelease,
+			"transactions/A15OvertakenLease":       overtaken,
+			"transactions/A15QuarantinedKey":       quarantined,
+			"transactions/A15LeaseOfAnother":       ofAnother,
+			"concurrency/I6NoncesAreDisjoint":      disjoint,
+			"concurrency/I5OneDecisionOfOneStep":   oneDecision,
+			"concurrency/I13OneStoredSignature":    oneSignature,
+			"faults/Decide":                        decideFaults,
+			"faults/Store":                         storeFaults,
+		},
+	}.Run(t, func(t *testing.T) Harness { return fresh(t) })
 }
 
 const (

@@ -1,7 +1,7 @@
 // Package verifytest is the conformance suite of verify.Verdicts. A backend runs it with Run; nothing in it can be left out.
 //
-// The tiers: Basic is one verifier; Concurrency is several that find the same; Faults is the durable write failed, and
-// persisted but reported as failed.
+// The tiers: basic is one verifier; transactions is that a hash has one verdict; concurrency is several that find the same; faults is
+// the durable write failed, and persisted but reported as failed.
 package verifytest
 
 import (
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/conform"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/custody/verify"
@@ -41,17 +42,16 @@ type Harness struct {
 
 // Run runs the whole suite; each test gets storage of its own.
 func Run(t *testing.T, fresh func(t testing.TB) Harness) {
-	tiers := map[string]func(*testing.T, Harness){
-		"Basic/VerdictsReadBack":            readBack,
-		"Basic/I17OneVerdictForEachHash":    once,
-		"Basic/FindingsByPage":              pages,
-		"Basic/I15WhatIsStoredAndNotJudged": unjudged,
-		"Concurrency/I17OneVerifierTells":   together,
-		"Faults/Record":                     faults,
-	}
-	for name, run := range tiers {
-		t.Run(name, func(t *testing.T) { run(t, fresh(t)) })
-	}
+	conform.Suite[Harness]{
+		Cases: map[string]func(*testing.T, Harness){
+			"basic/VerdictsReadBack":                readBack,
+			"transactions/I17OneVerdictForEachHash": once,
+			"basic/FindingsByPage":                  pages,
+			"basic/I15WhatIsStoredAndNotJudged":     unjudged,
+			"concurrency/I17OneVerifierTells":       together,
+			"faults/Record":                         faults,
+		},
+	}.Run(t, func(t *testing.T) Harness { return fresh(t) })
 }
 
 const network = "eip155:1337"
