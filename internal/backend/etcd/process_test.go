@@ -124,7 +124,7 @@ type other struct {
 	out     *bufio.Scanner
 }
 
-// start runs this test program as another process; its session lasts for two seconds.
+// start runs this test program as another process; its session lasts for four seconds.
 func (s *storage) start(t *testing.T) *other { return s.startOn(t, "") }
 
 func (s *storage) startOn(t *testing.T, database string) *other {
@@ -173,19 +173,26 @@ func (o *other) signal(s syscall.Signal) {
 	}
 }
 
-// TestI10AProcessIsKilled: SIGKILL while it holds a key. Who waits for the key learns within seconds that it is set aside.
-func TestI10AProcessIsKilled(t *testing.T) {
+// holderLost gives a key that another process has leased, which then got the signal, once it is set aside.
+func holderLost(t *testing.T, by syscall.Signal) (k *etcd.Keys, id string, o *other) {
+	t.Helper()
 	s := newStorage(t)
-	k := s.open(t)
-	id := addKeys(t, k, 1)[0]
-	o := s.start(t)
+	k = s.open(t)
+	id = addKeys(t, k, 1)[0]
+	o = s.start(t)
 	if got := o.ask(id); got != "1" {
 		t.Fatalf("the other process got %s, want the fence 1", got)
 	}
-	o.signal(syscall.SIGKILL)
+	o.signal(by)
 	if _, err := k.Lease(within(t, time.Minute), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
-		t.Fatalf("the key of a killed process: %v, want key-quarantined", err)
+		t.Fatalf("the key of a process after %v: %v, want key-quarantined", by, err)
 	}
+	return k, id, o
+}
+
+// TestI10AProcessIsKilled: SIGKILL while it holds a key. Who waits for the key learns within seconds that it is set aside.
+func TestI10AProcessIsKilled(t *testing.T) {
+	k, id, _ := holderLost(t, syscall.SIGKILL)
 	if got, err := k.Get(t.Context(), id); err != nil || got.Holder == "" || got.Fence != 1 {
 		t.Errorf("set aside as %+v, %v", got, err)
 	}
@@ -194,17 +201,7 @@ func TestI10AProcessIsKilled(t *testing.T) {
 // TestI8AStoppedProcessHasLostItsLease: SIGSTOP for longer than its session, then on. Its late release changes nothing, and it
 // gets a new lease as a new instance, under a higher fence.
 func TestI8AStoppedProcessHasLostItsLease(t *testing.T) {
-	s := newStorage(t)
-	k := s.open(t)
-	id := addKeys(t, k, 1)[0]
-	o := s.start(t)
-	if got := o.ask(id); got != "1" {
-		t.Fatalf("the other process got %s, want the fence 1", got)
-	}
-	o.signal(syscall.SIGSTOP)
-	if _, err := k.Lease(within(t, time.Minute), named(k, id)); !errors.Is(err, key.ErrQuarantined) {
-		t.Fatalf("the key of a stopped process: %v, want key-quarantined", err)
-	}
+	k, id, o := holderLost(t, syscall.SIGSTOP)
 	if err := k.Reconcile(t.Context(), id, 0); err != nil {
 		t.Fatal(err)
 	}
