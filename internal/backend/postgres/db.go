@@ -76,8 +76,10 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 
 func location(c *pgx.ConnConfig) string { return fmt.Sprintf("%s:%d/%s", c.Host, c.Port, c.Database) }
 
-// connect makes the two pools. Every hot statement looks rows up by key for each element of an array; PostgreSQL cannot know
-// how few they are, and would now and then scan whole tables instead, so it is told not to.
+// connect makes the two pools. Every hot statement looks rows up by key for each element of an array. PostgreSQL cannot know
+// how few they are, and would now and then scan whole tables instead, so it is told not to. Nor does it know that a table which
+// was empty a moment ago is not any more, and then prefers to go through all of it: so the statements leave it no choice, by an
+// array of keys (= ANY) or a look-up for each element (LATERAL with LIMIT 1).
 func (db *DB) connect(ctx context.Context, config *pgxpool.Config) (err error) {
 	size := db.options.Pool
 	if size == 0 {

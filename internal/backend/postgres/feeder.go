@@ -46,7 +46,7 @@ const claimSQL = `WITH me AS (
 ), next AS (
 	SELECT d.id, d.at FROM me, LATERAL (SELECT id, at FROM due WHERE claimer = 0 AND at <= $2 ORDER BY at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d
 ), taken AS (
-	UPDATE due SET claimer = $4 FROM next WHERE due.id = next.id RETURNING due.id, next.at
+	UPDATE due SET claimer = $4 WHERE id = ANY (ARRAY(SELECT id FROM next)) RETURNING id, at
 )
 SELECT id FROM taken ORDER BY at`
 
@@ -126,12 +126,14 @@ func (f *Feeder) sleep(ctx context.Context, changed <-chan struct{}) error {
 	return nil
 }
 
+const settleSQL = "UPDATE due SET claimer = 0 WHERE id = ANY ($1::text[]) AND claimer = $2"
+
 // Settle ends claims.
 func (f *Feeder) Settle(ctx context.Context, ids []message.ID) error {
 	list := texts(ids)
 	slices.Sort(list) // the order in which commits lock them, too
 	err := undeadlocked(func() error {
-		_, err := f.db.lazy.Exec(ctx, "UPDATE due d SET claimer = 0 FROM unnest($1::text[]) AS t(id) WHERE d.id = t.id AND d.claimer = $2", list, f.db.instance.id)
+		_, err := f.db.lazy.Exec(ctx, settleSQL, list, f.db.instance.id)
 		return err
 	})
 	f.mu.Lock()

@@ -28,7 +28,7 @@ func (f *Feeder) Hand(ctx context.Context, limit int) ([]message.ID, error) {
 
 // Untaken gives what is handed out still.
 func (f *Feeder) Untaken(ctx context.Context, ids []message.ID) ([]message.ID, error) {
-	return rows(ctx, f.db, f.db.lazy, pgx.RowTo[message.ID], "SELECT d.id FROM unnest($1::text[]) AS t(id) JOIN due d USING (id) WHERE d.claimer = -$2::integer", texts(ids), f.db.instance.id)
+	return rows(ctx, f.db, f.db.lazy, pgx.RowTo[message.ID], "SELECT id FROM due WHERE id = ANY ($1::text[]) AND claimer = -$2::integer", texts(ids), f.db.instance.id)
 }
 
 // Free takes handing out back.
@@ -36,7 +36,7 @@ func (f *Feeder) Free(ctx context.Context, ids []message.ID) error {
 	list := texts(ids)
 	slices.Sort(list) // the order in which commits lock them, too
 	err := undeadlocked(func() error {
-		_, err := f.db.lazy.Exec(ctx, "UPDATE due d SET claimer = 0 FROM unnest($1::text[]) AS t(id) WHERE d.id = t.id AND d.claimer = -$2::integer", list, f.db.instance.id)
+		_, err := f.db.lazy.Exec(ctx, "UPDATE due SET claimer = 0 WHERE id = ANY ($1::text[]) AND claimer = -$2::integer", list, f.db.instance.id)
 		return err
 	})
 	f.signal()
@@ -48,13 +48,13 @@ func (f *Feeder) Free(ctx context.Context, ids []message.ID) error {
 const takeSQL = `WITH me AS (
 	SELECT id FROM instances WHERE id = $1 FOR KEY SHARE
 ), open AS MATERIALIZED (
-	SELECT d.id, d.at FROM me, LATERAL (SELECT due.id, due.at FROM unnest($3::text[]) AS t(id) JOIN due USING (id) WHERE due.claimer <= 0 FOR NO KEY UPDATE OF due SKIP LOCKED) d
+	SELECT d.id, d.at FROM me, LATERAL (SELECT id, at FROM due WHERE id = ANY ($3::text[]) AND claimer <= 0 FOR NO KEY UPDATE SKIP LOCKED) d
 ), mine AS MATERIALIZED (
 	SELECT id, at FROM open WHERE at <= $2 ORDER BY at LIMIT $4
 ), taken AS (
-	UPDATE due SET claimer = $1 FROM mine WHERE due.id = mine.id
+	UPDATE due SET claimer = $1 WHERE id = ANY (ARRAY(SELECT id FROM mine))
 ), early AS (
-	UPDATE due SET claimer = 0 FROM open WHERE due.id = open.id AND open.at > $2
+	UPDATE due SET claimer = 0 WHERE id = ANY (ARRAY(SELECT id FROM open WHERE at > $2))
 )
 SELECT coalesce(open.id, ''), mine.id IS NOT NULL FROM me LEFT JOIN open ON open.at <= $2 LEFT JOIN mine ON mine.id = open.id ORDER BY open.at`
 

@@ -121,10 +121,12 @@ const acceptSQL = `WITH a AS (
 	SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $8::bytea[], $9::text[],
 		$10::bigint[], $11::bytea[], $12::bytea[], $13::bytea[], $14::text[], $15::text[], $16::bytea[], $17::bytea[], $18::bigint[], $19::bytea[])
 		AS a(id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original, state, status, place, ext, due, entries)
+), found AS MATERIALIZED (
+	SELECT a.*, i.ctid AS spot FROM a, LATERAL (SELECT ctid FROM issued WHERE id = a.id LIMIT 1) i
 ), taken AS (
-	DELETE FROM issued i USING a WHERE i.id = a.id AND i.client = a.client AND i.expires >= a.accepted AND a.expires >= a.accepted RETURNING i.id, i.client
+	DELETE FROM issued i USING found a WHERE i.ctid = a.spot AND i.client = a.client AND i.expires >= a.accepted AND a.expires >= a.accepted RETURNING a.*
 ), fresh AS MATERIALIZED (
-	SELECT a.*, row_number() OVER () AS place_in_commit FROM a JOIN taken USING (id, client)
+	SELECT *, row_number() OVER () AS place_in_commit FROM taken
 ), original AS (
 	INSERT INTO originals (id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original)
 	SELECT id, client, type, chain, expires, scheme, digest, signer, workflow, accepted, attributes, body, original FROM fresh

@@ -16,20 +16,24 @@ import (
 // commitSQL applies a batch, one row of t each, to every table that it concerns; it answers with the places of those that
 // were applied. was is the version that a transition was decided on: only the update or delete that finds it there applies
 // (I4), and everything else follows from what that returned. The four kinds of transition touch different rows.
+//
+// Each row is looked up once (found), and no two batches are joined: PostgreSQL compares all of one with all of the other.
 const commitSQL = `WITH t AS (
 	SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::bigint[], $10::text[],
 		$11::bigint[], $12::bytea[], $13::bool[]) AS t(n, id, was, steps, state, status, place, ext, due, reason, updated, entries, archive)
+), found AS MATERIALIZED (
+	SELECT t.*, m.ctid AS spot FROM t, LATERAL (SELECT ctid FROM messages WHERE id = t.id LIMIT 1) m
 ), moved AS (
 	UPDATE messages m SET version = t.was + t.steps, state = t.state, status = t.status, place = t.place, ext = t.ext, reason = t.reason, updated = t.updated
-	FROM t WHERE m.id = t.id AND m.version = t.was AND m.status NOT IN ('succeeded', 'failed') AND t.steps > 0 AND NOT t.archive RETURNING t.n
+	FROM found t WHERE m.ctid = t.spot AND m.version = t.was AND m.status NOT IN ('succeeded', 'failed') AND t.steps > 0 AND NOT t.archive RETURNING t.*
 ), ended AS (
-	DELETE FROM messages m USING t
-	WHERE m.id = t.id AND m.version = t.was AND m.status NOT IN ('succeeded', 'failed') AND t.steps > 0 AND t.archive RETURNING t.n
+	DELETE FROM messages m USING found t
+	WHERE m.ctid = t.spot AND m.version = t.was AND m.status NOT IN ('succeeded', 'failed') AND t.steps > 0 AND t.archive RETURNING t.*
 ), postponed AS (
-	UPDATE messages m SET version = m.version FROM t
-	WHERE m.id = t.id AND m.version = t.was AND m.status = 'waiting' AND t.steps = 0 RETURNING t.n
+	UPDATE messages m SET version = m.version FROM found t
+	WHERE m.ctid = t.spot AND m.version = t.was AND m.status = 'waiting' AND t.steps = 0 RETURNING t.*
 ), stepped AS MATERIALIZED (
-	SELECT t.* FROM t JOIN (SELECT n FROM moved UNION ALL SELECT n FROM ended) applied USING (n)
+	SELECT * FROM moved UNION ALL SELECT * FROM ended
 ), told AS (
 	INSERT INTO history (id, version, entries) SELECT id, was + 1, entries FROM stepped
 ), event AS (
@@ -39,12 +43,12 @@ const commitSQL = `WITH t AS (
 	INSERT INTO archive (id, version, state, status, ext, reason, updated)
 	SELECT id, was + steps, state, status, ext, reason, updated FROM stepped WHERE archive
 ), quiet AS (
-	DELETE FROM due d USING stepped s WHERE d.id = s.id AND (s.archive OR s.due IS NULL AND s.status <> 'running')
+	DELETE FROM due WHERE id = ANY (ARRAY(SELECT id FROM stepped WHERE archive OR due IS NULL AND status <> 'running'))
 ), parted AS (
-	DELETE FROM parts p USING stepped s WHERE p.id = s.id AND s.status IN ('succeeded', 'failed')
+	DELETE FROM parts WHERE id = ANY (ARRAY(SELECT id FROM stepped WHERE status IN ('succeeded', 'failed')))
 ), fed AS (
 	INSERT INTO due AS d (id, at) SELECT id, due FROM stepped WHERE due IS NOT NULL AND NOT archive
-	UNION ALL SELECT id, due FROM t JOIN postponed USING (n) WHERE due IS NOT NULL
+	UNION ALL SELECT id, due FROM postponed WHERE due IS NOT NULL
 	ON CONFLICT (id) DO UPDATE SET at = excluded.at
 )
 SELECT n FROM stepped UNION ALL SELECT n FROM postponed`

@@ -19,7 +19,8 @@ const (
 	originalColumns = "o.id, o.client, o.type, o.chain, o.expires, o.scheme, o.digest, o.signer, " + pinnedTo + ", o.accepted, o.body, o.original"
 	loadSQL         = "SELECT " + originalColumns + `, m.version, m.state, m.status, m.ext, m.reason, m.updated, false, m.place, d.at,
 		ARRAY(SELECT key FROM parts p WHERE p.id = m.id ORDER BY key), ARRAY(SELECT data FROM parts p WHERE p.id = m.id ORDER BY key)
-		FROM unnest($1::text[]) AS t(id) JOIN messages m ON m.id = t.id JOIN originals o ON o.id = m.id LEFT JOIN due d ON d.id = m.id`
+		FROM unnest($1::text[]) AS t(id), LATERAL (SELECT * FROM messages WHERE id = t.id LIMIT 1) m, LATERAL (SELECT * FROM originals WHERE id = t.id LIMIT 1) o
+			LEFT JOIN LATERAL (SELECT at FROM due WHERE id = t.id LIMIT 1) d ON true`
 	archivedSQL = "SELECT " + originalColumns + `, a.version, a.state, a.status, a.ext, a.reason, a.updated, true, NULL::bytea, NULL::bigint, NULL::bytea[], NULL::bytea[]
 		FROM archive a JOIN originals o ON o.id = a.id WHERE a.id = $1`
 	historySQL = "SELECT entries FROM history WHERE id = $1 ORDER BY version"

@@ -26,7 +26,7 @@ const quiet = 5 * time.Second
 
 // nudgeSQL makes due what nobody has claimed, and notifies in the same commit.
 const nudgeSQL = `WITH hastened AS (
-	UPDATE due SET at = $2 FROM unnest($1::text[]) AS t(id) WHERE due.id = t.id AND due.claimer = 0 AND due.at > $2
+	UPDATE due SET at = $2 WHERE id = ANY ($1::text[]) AND claimer = 0 AND at > $2
 )
 SELECT count(pg_notify('` + channel + `', told)) FROM unnest($3::text[]) AS told`
 

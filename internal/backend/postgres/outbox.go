@@ -26,7 +26,8 @@ const tail = 20 * time.Millisecond
 const (
 	settledBelow = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20)"
 	readSQL      = `SELECT e.id, e.version, e.state, e.status, e.reason, e.archived, o.accepted, e.updated, o.attributes, e.seq
-		FROM (SELECT * FROM outbox WHERE seq > $1 AND seq < ` + settledBelow + ` ORDER BY seq LIMIT $2) e JOIN originals o ON o.id = e.id ORDER BY e.seq`
+		FROM (SELECT * FROM outbox WHERE seq > $1 AND seq < ` + settledBelow + ` ORDER BY seq LIMIT $2) e,
+			LATERAL (SELECT accepted, attributes FROM originals WHERE id = e.id LIMIT 1) o ORDER BY e.seq`
 	boundsSQL = "SELECT t.seq + 1, greatest(t.seq, (SELECT max(seq) FROM outbox WHERE seq < " + settledBelow + ")) FROM outbox_trimmed t"
 	trimSQL   = `WITH upto AS (SELECT least($1::bigint, (SELECT c.seq FROM relay_cursors c WHERE c.source = $2)) AS seq),
 		gone AS (DELETE FROM outbox USING upto WHERE outbox.seq <= upto.seq)
