@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"maps"
 	"slices"
 	"sync"
 )
@@ -113,10 +114,9 @@ func (l *lane) snapshot() []Open {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := make([]Open, 0, len(l.open))
-	for _, o := range l.open {
-		all = append(all, *o)
+	for _, nonce := range slices.Sorted(maps.Keys(l.open)) {
+		all = append(all, *l.open[nonce])
 	}
-	slices.SortFunc(all, func(a, b Open) int { return int(a.Nonce) - int(b.Nonce) })
 	return all
 }
 
