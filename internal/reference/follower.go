@@ -83,7 +83,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		f.Log.ErrorContext(ctx, "Reference cannot follow Guarantee; queries show an older state until it can", "error", err, "again_in", f.retry)
 		f.observeFailure(ctx, err)
 		if lifecycle.Sleep(ctx, f.retry) != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		}
 	}
 }
