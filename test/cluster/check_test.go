@@ -4,12 +4,15 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/client"
 	"github.com/avalhq/aval/test/e2e/stage"
@@ -82,7 +85,8 @@ func (c *crowd) stderr() string {
 }
 
 // check hears the clients and the chain: what was accepted is there, byte for byte, and has ended (I1); each transfer was paid once
-// (I5), with its amount, and nothing else was (I15); the nonces have no gap and no second (I6, I12); no key is left leased or set aside (I10).
+// (I5), with its amount, and nothing else was (I15); the nonces have no gap and no second (I6, I12); none was decided late (I8); no key is left leased
+// or set aside (I10).
 func (c *crowd) check() {
 	t := c.t
 	t.Helper()
@@ -115,6 +119,7 @@ func (c *crowd) check() {
 		t.Error(err)
 	}
 	c.read()
+	c.fences()
 	keys, err := c.operator.Keys(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +130,24 @@ func (c *crowd) check() {
 		}
 	}
 	t.Logf("%d messages; %d transactions mined, %d broadcast besides", len(c.sent), ledger.Mined(), raised)
+}
+
+// fences reads the table of decisions: no nonce of a key was decided under a lower fence than the nonce before it (I8). The chain cannot tell, for a nonce
+// that is decided late is a nonce all the same.
+func (c *crowd) fences() {
+	c.t.Helper()
+	ctx := c.t.Context()
+	conn, err := pgx.Connect(ctx, c.database)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var all, late int
+	err = conn.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE fence < before) FROM (
+		SELECT fence, max(fence) OVER (PARTITION BY key ORDER BY nonce ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM aval.decisions) d`).Scan(&all, &late)
+	if err != nil || all == 0 || late > 0 {
+		c.t.Errorf("of %d decisions %d were made under a lease that had ended, %v (I8)", all, late, err)
+	}
 }
 
 // read compares what Aval shows of each message with what its client wrote down.

@@ -9,7 +9,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +23,7 @@ import (
 // crowd is several processes on one database and one chain, with clients that submit to all of them.
 type crowd struct {
 	t        *testing.T
+	database string // its administrator's URL
 	chain    *stage.Chain
 	all      []*stage.Installation
 	live     []*stage.Process
@@ -68,9 +68,10 @@ func gather(t *testing.T, at place) *crowd {
 			t.Error(err)
 		}
 	})
-	u, section := database.Fresh(t).Section(t)
+	fresh := database.Fresh(t)
+	u, section := fresh.Section(t)
 	folder := t.TempDir()
-	c := &crowd{t: t, chain: stage.NewChain(t, t.TempDir()), serving: at.processes, pause: 60 * time.Millisecond}
+	c := &crowd{t: t, database: fresh.Admin, chain: stage.NewChain(t, t.TempDir()), serving: at.processes, pause: 60 * time.Millisecond}
 	for i := range at.processes {
 		own := *u
 		if at.way != nil {
@@ -114,16 +115,6 @@ func (c *crowd) start(i int, faults string, args ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live[i] = p
-}
-
-// refuses waits until a process has told that a late decision was refused: its lease had ended (I8, A15).
-func (c *crowd) refuses(at int) {
-	c.t.Helper()
-	for began := time.Now(); !strings.Contains(c.live[at].Stderr(), "has ended; nothing was decided"); time.Sleep(20 * time.Millisecond) {
-		if time.Since(began) > patience {
-			c.t.Fatalf("process %d has not told that its late decision was refused (I8)\n%s", at, c.stderr())
-		}
-	}
 }
 
 // join starts one more process like another, with a role.
