@@ -4,15 +4,12 @@ package cluster
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/client"
 	"github.com/avalhq/aval/test/e2e/stage"
@@ -119,7 +116,9 @@ func (c *crowd) check() {
 		t.Error(err)
 	}
 	c.read()
-	c.fences()
+	if all, late := c.database.Late(t); all == 0 || late > 0 { // the chain cannot tell: a nonce that is decided late is a nonce all the same
+		t.Errorf("of %d decisions %d were made under a lease that had ended (I8)", all, late)
+	}
 	keys, err := c.operator.Keys(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -130,24 +129,6 @@ func (c *crowd) check() {
 		}
 	}
 	t.Logf("%d messages; %d transactions mined, %d broadcast besides", len(c.sent), ledger.Mined(), raised)
-}
-
-// fences reads the table of decisions: no nonce of a key was decided under a lower fence than the nonce before it (I8). The chain cannot tell, for a nonce
-// that is decided late is a nonce all the same.
-func (c *crowd) fences() {
-	c.t.Helper()
-	ctx := c.t.Context()
-	conn, err := pgx.Connect(ctx, c.database)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var all, late int
-	err = conn.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE fence < before) FROM (
-		SELECT fence, max(fence) OVER (PARTITION BY key ORDER BY nonce ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM aval.decisions) d`).Scan(&all, &late)
-	if err != nil || all == 0 || late > 0 {
-		c.t.Errorf("of %d decisions %d were made under a lease that had ended, %v (I8)", all, late, err)
-	}
 }
 
 // read compares what Aval shows of each message with what its client wrote down.

@@ -23,7 +23,7 @@ import (
 // crowd is several processes on one database and one chain, with clients that submit to all of them.
 type crowd struct {
 	t        *testing.T
-	database string // its administrator's URL
+	database trial.Database
 	chain    *stage.Chain
 	all      []*stage.Installation
 	live     []*stage.Process
@@ -71,7 +71,7 @@ func gather(t *testing.T, at place) *crowd {
 	fresh := database.Fresh(t)
 	u, section := fresh.Section(t)
 	folder := t.TempDir()
-	c := &crowd{t: t, database: fresh.Admin, chain: stage.NewChain(t, t.TempDir()), serving: at.processes, pause: 60 * time.Millisecond}
+	c := &crowd{t: t, database: fresh, chain: stage.NewChain(t, t.TempDir()), serving: at.processes, pause: 60 * time.Millisecond}
 	for i := range at.processes {
 		own := *u
 		if at.way != nil {

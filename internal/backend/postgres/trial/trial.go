@@ -151,6 +151,23 @@ func Execute(t testing.TB, admin, statement string) {
 	}
 }
 
+// Late counts the decisions, and those of them that were made under a lower fence than one for the same key with a lower nonce (I8).
+func (d Database) Late(t testing.TB) (all, late int) {
+	t.Helper()
+	ctx := t.Context()
+	conn, err := pgx.Connect(ctx, d.Admin)
+	if err != nil {
+		t.Fatalf("connect to the server: %v", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	err = conn.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE fence < before) FROM (
+		SELECT fence, max(fence) OVER (PARTITION BY key ORDER BY nonce ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM aval.decisions) d`).Scan(&all, &late)
+	if err != nil {
+		t.Fatalf("read the decisions: %v", err)
+	}
+	return all, late
+}
+
 // Cut ends all sessions in the database, as when the programs that have them are killed.
 func (d Database) Cut(t testing.TB) {
 	t.Helper()
