@@ -32,7 +32,7 @@ func (parkedCommands) Help() string {
     aval bus parked replay 7 --config aval.yaml`
 }
 
-// onDatabase opens the database that a configuration names.
+// onDatabase opens the database that a configuration names, and no registry of keys.
 type onDatabase struct {
 	settings `embed:""`
 	File     string `name:"config" required:"" env:"AVAL_CONFIG" help:"Configuration file, which names the database." placeholder:"FILE"`
@@ -46,7 +46,7 @@ func (o onDatabase) open(ctx context.Context) (cfg config.Config, s storage, err
 	if cfg.Database.URL == "" {
 		return cfg, s, misused("database-missing", "%s names no database; without one roles hand each other no records, and none can be parked", o.File)
 	}
-	s, err = openStorage(ctx, cfg, nil)
+	_, s, err = openShare(ctx, cfg, nil)
 	return cfg, s, err
 }
 

@@ -14,21 +14,28 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// openDatabase serves every port from PostgreSQL. Any number of processes may do so at once.
+// openDatabase serves every port from PostgreSQL, but for the keys that are leased elsewhere. Any number of processes may do so at once.
 func openDatabase(ctx context.Context, c config.Config, faults *fault.Points) (s storage, err error) {
-	address, err := databaseURL(c.Database)
+	db, s, err := openShare(ctx, c, faults)
 	if err != nil {
 		return s, err
 	}
-	db, err := postgres.Open(ctx, address, postgres.Options{Name: program, Faults: faults, Pool: c.Database.Connections})
-	if err != nil {
-		return s, err
-	}
-	s = databaseStorage(db)
 	if err := leaseElsewhere(ctx, c, db, &s, faults); err != nil {
 		return s, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// openShare serves every port from PostgreSQL.
+func openShare(ctx context.Context, c config.Config, faults *fault.Points) (db *postgres.DB, s storage, err error) {
+	address, err := databaseURL(c.Database)
+	if err != nil {
+		return nil, s, err
+	}
+	if db, err = postgres.Open(ctx, address, postgres.Options{Name: program, Faults: faults, Pool: c.Database.Connections}); err != nil {
+		return nil, s, err
+	}
+	return db, databaseStorage(db), nil
 }
 
 func databaseStorage(db *postgres.DB) storage {

@@ -67,7 +67,8 @@ func (p *platform) has(r role) bool {
 	return slices.Contains(p.options.roles, r)
 }
 
-// checkRoles refuses a part of the roles where no other process can have the rest, and roles that have nothing to do.
+// checkRoles refuses a part of the roles where no other process can have the rest, roles that have nothing to do, and an API that
+// nobody could call.
 func checkRoles(roles []role, c config.Config) error {
 	whole := !slices.ContainsFunc(every(), func(r role) bool { return !slices.Contains(roles, r) })
 	if c.Database.URL == "" {
@@ -78,6 +79,9 @@ func checkRoles(roles []role, c config.Config) error {
 			return misused("role-needs-database", "the roles sender and tx-verify work on a PostgreSQL database; set database.url, or look at the whole record with aval job verify")
 		}
 		return nil
+	}
+	if slices.Contains(roles, roleAPI) && !c.Callable() {
+		return misused("config-invalid", config.NobodyCalls)
 	}
 	if c.Signing.By == config.SignedByWorkers {
 		return nil

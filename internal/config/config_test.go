@@ -256,3 +256,11 @@ func TestOneEndpointOrAList(t *testing.T) {
 		t.Errorf("set by hand it is %v, %v", c.Chain.URL, err)
 	}
 }
+
+// TestAKeyManagerNeedsNoIssuer: it serves no API. Its other fields are looked at all the same.
+func TestAKeyManagerNeedsNoIssuer(t *testing.T) {
+	c, err := config.Parse("key-manager.yaml", []byte("auth: {dev_issuer: false}\ndatabase: {url: postgres://aval@db/aval}\nkey_manager: {listen: 127.0.0.1:8443, plaintext: true}\n"))
+	if err != nil || c.Callable() {
+		t.Errorf("%v; callable: %v", err, c.Callable())
+	}
+}
