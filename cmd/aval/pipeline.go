@@ -24,8 +24,13 @@ type pipeline struct {
 	verdicts verify.Verdicts
 }
 
-// leaseWait is how long a signing worker waits for a key that another one has, before it leaves the request for later.
-const leaseWait = 5 * time.Second
+const (
+	// leaseWait is how long a signing worker waits for a key that another one has, before it leaves the request for later. It is longer
+	// than it takes until a holder that was killed is noticed, over etcd.
+	leaseWait = 10 * time.Second
+	// leaselessPause is the longest pause of a signing worker between two looks for a registry of keys that is away.
+	leaselessPause = time.Second
+)
 
 // pipelined says whether transactions are signed by signing workers.
 func (p *platform) pipelined() bool { return p.config.Signing.By == config.SignedByWorkers }
@@ -87,6 +92,7 @@ func (p *platform) signingWorker() bus.Consumer {
 	}
 	c := p.consumer(signer.Group, bus.Unsigned, w.Handle)
 	c.Batch = p.config.Signing.Batch
+	c.Pause = func(n int) time.Duration { return min(100*time.Millisecond<<min(n, 10), leaselessPause) }
 	return c
 }
 

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -142,12 +143,16 @@ func (c Consumer) once(ctx context.Context, batch []attempt) (again []attempt) {
 	errs := c.safely(ctx, batch)
 	var park []ParkedRecord
 	var parking []attempt
+	var first error // of those that are waited out, which are often all
+	waited := 0
 	for i, err := range errs {
 		a := batch[i]
 		switch {
 		case err == nil:
 			continue
 		case passing(err):
+			first, waited, again = cmp.Or(first, err), waited+1, append(again, a)
+			continue
 		default:
 			if a.failed++; a.failed >= tries || errors.As(err, new(unusable)) {
 				p := problem.From(err)
@@ -157,6 +162,9 @@ func (c Consumer) once(ctx context.Context, batch []attempt) (again []attempt) {
 		}
 		c.Log.WarnContext(ctx, "a record could not be handled; tried again", "group", c.Group, "topic", a.Topic, "partition", a.Partition, "offset", a.Offset, "error", err)
 		again = append(again, a)
+	}
+	if waited > 0 {
+		c.Log.WarnContext(ctx, "records could not be handled; tried again", "group", c.Group, "topic", batch[0].Topic, "records", waited, "error", first)
 	}
 	if err := c.park(ctx, park, len(batch)-len(again)); err != nil {
 		c.Log.WarnContext(ctx, "records could not be parked; tried again", "group", c.Group, "records", len(park), "error", err)

@@ -196,6 +196,11 @@ func (s *Signer) lease(ctx context.Context, with key.Request) (key.Lease, error)
 	return lease, nil
 }
 
+// away marks that the registry of keys could not be asked. It is the same for every key, and passes.
+type away struct{ error }
+
+func (a away) Unwrap() error { return a.error }
+
 // grant waits for a lease.
 func (s *Signer) grant(ctx context.Context, want key.Request) (key.Lease, error) {
 	if s.options.Wait > 0 {
@@ -203,7 +208,11 @@ func (s *Signer) grant(ctx context.Context, want key.Request) (key.Lease, error)
 		ctx, cancel = context.WithTimeout(ctx, s.options.Wait)
 		defer cancel()
 	}
-	return s.registry.Lease(ctx, want)
+	lease, err := s.registry.Lease(ctx, want)
+	if err != nil && problem.KindOf(err) == problem.Unavailable && !errors.Is(err, key.ErrBusy) && !errors.Is(err, key.ErrQuarantined) {
+		err = away{err}
+	}
+	return lease, err
 }
 
 // again leases a key that was just reconciled. Where it was set aside once more, because another holder has failed meanwhile, there is

@@ -47,14 +47,14 @@ const (
 const (
 	outcomeSigned  = "signed"
 	outcomeRefused = "refused"
-	outcomeLeft    = "left" // to be tried again: a key or a node was not to be had, or it is decided and was not signed
+	outcomeLeft    = "left" // to be relayed again: a key or a node was not to be had, or it is decided and was not signed
 )
 
 // Group is the group of all signing workers.
 const Group = "signing-worker"
 
 // Handle carries out what the records announce; it is a bus.Handler. A record is done as well when its request is left open, to be
-// relayed again. What cannot be read, and what nobody has asked for (A28), is of no use.
+// relayed again: that is for what concerns one key, which the others shall not wait for. What cannot be read, and what nobody has asked for (A28), is of no use.
 func (w *Worker) Handle(ctx context.Context, records []bus.Record) []error {
 	errs := make([]error, len(records))
 	var steps []Step
@@ -73,12 +73,13 @@ func (w *Worker) Handle(ctx context.Context, records []bus.Record) []error {
 			errs[i] = bus.Unusable(problem.New(ErrUnasked.Kind, ErrUnasked.Code, "nobody has asked to sign anything for %s at %s: the record was put on the topic by something else than Aval's relay", step.Message, step.State))
 		}
 	}
+	var delayed map[Step]error
 	if err == nil {
-		err = w.carry(ctx, ordered(steps, asked))
+		delayed, err = w.carry(ctx, ordered(steps, asked))
 	}
-	for i := range errs {
-		if errs[i] == nil && err != nil {
-			errs[i] = problem.New(problem.Unavailable, "signing-delayed", "the request could not be carried out now: %w", err)
+	for i, step := range at {
+		if why := errors.Join(err, delayed[step]); errs[i] == nil && why != nil {
+			errs[i] = problem.New(problem.Unavailable, "signing-delayed", "the request could not be carried out now: %w", why)
 		}
 	}
 	return errs
@@ -97,8 +98,9 @@ func ordered(steps []Step, asked map[Step]Standing) []Standing {
 	return open
 }
 
-// carry carries out requests, announces what was signed and ends what was answered.
-func (w *Worker) carry(ctx context.Context, open []Standing) error {
+// carry carries out requests, announces what was signed and ends what was answered. Delayed are those for which the registry of keys
+// could not be asked: it cannot be for any other either, so they are worth waiting for.
+func (w *Worker) carry(ctx context.Context, open []Standing) (delayed map[Step]error, err error) {
 	results := make([]result, len(open))
 	var group errgroup.Group
 	group.SetLimit(leases)
@@ -110,9 +112,15 @@ func (w *Worker) carry(ctx context.Context, open []Standing) error {
 	}
 	_ = group.Wait() // they give no error
 	if err := w.publish(ctx, results); err != nil {
-		return err
+		return nil, err
 	}
-	return w.refuse(ctx, open, results)
+	delayed = map[Step]error{}
+	for i, r := range results {
+		if errors.As(r.err, new(away)) {
+			delayed[open[i].Step] = r.err
+		}
+	}
+	return delayed, w.refuse(ctx, open, results)
 }
 
 // result is what became of one request.
@@ -239,7 +247,7 @@ func (w *Worker) refuse(ctx context.Context, open []Standing, results []result) 
 	var refused []Step
 	left := 0
 	for i, r := range results {
-		if r.err == nil {
+		if r.err == nil || errors.As(r.err, new(away)) {
 			continue
 		}
 		if decided := r.decision.Step != (Step{}); !decided && final(r.err) {

@@ -367,3 +367,23 @@ func TestARefusalIsToldOnce(t *testing.T) {
 		t.Fatalf("the second request was answered with %+v, %v", decisions, errs)
 	}
 }
+
+// TestI18WhatNoRegistryLeasesIsWaitedFor: while no key can be leased at all, the record comes again soon: its request is not left to be
+// relayed again, and not refused.
+func TestI18WhatNoRegistryLeasesIsWaitedFor(t *testing.T) {
+	h := newHall(t)
+	requests := h.put(2, h.own[0])
+	w, outcomes := h.worker(), map[string]int{}
+	w.Observe = func(outcome string, n int) { outcomes[outcome] += n }
+	h.faults.Arm("keys.lease.before", fault.Fail, 1)
+	for i, why := range w.Handle(t.Context(), h.records(requests)) {
+		if problem.KindOf(why) != problem.Unavailable || problem.From(why).Code != "signing-delayed" {
+			t.Errorf("record %d: %v; want signing-delayed", i, why)
+		}
+	}
+	if len(outcomes) > 0 || len(h.decided(requests)) > 0 {
+		t.Errorf("%v; want nothing yet", outcomes)
+	}
+	h.handle(h.records(requests))
+	checkNonces(t, h.decided(requests), 2)
+}

@@ -51,7 +51,7 @@ func Open(ctx context.Context, options Options) (*Client, error) {
 	if options.TLS != nil {
 		secured = credentials.NewTLS(options.TLS)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+options.Address, grpc.WithTransportCredentials(secured),
+	conn, err := grpc.NewClient("passthrough:///"+options.Address, grpc.WithTransportCredentials(secured), grpc.WithConnectParams(redial),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: silence, Timeout: silence, PermitWithoutStream: true}))
 	if err != nil {
 		return nil, problem.New(problem.Invalid, "key-manager-unreachable", "the address %s of the key-manager cannot be used: %w; correct key_manager.address", options.Address, err)

@@ -13,6 +13,8 @@ package remote
 import (
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/avalhq/aval/api/keymanager/v1"
@@ -30,6 +32,11 @@ const (
 	parting  = 2 * time.Second  // how long who gives up waiting for a key waits to hear that it was given up
 	silence  = 5 * time.Second  // after which the other side is asked whether it lives, and how long it may take to answer
 )
+
+// redial is how a worker looks for a key-manager that is away: soon, as nothing is signed meanwhile, and there are few workers.
+var redial = grpc.ConnectParams{
+	Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}, MinConnectTimeout: patience,
+}
 
 var statusOf = map[key.Status]pb.KeyStatus{key.Free: pb.KeyStatus_KEY_STATUS_FREE, key.Leased: pb.KeyStatus_KEY_STATUS_LEASED, key.Quarantined: pb.KeyStatus_KEY_STATUS_QUARANTINED}
 
