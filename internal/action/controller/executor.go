@@ -119,7 +119,7 @@ func (c *Controller) attempt(ctx context.Context, action step.Action, batch []*f
 	defer cancel()
 	limited, beat, stop := pulse(limited, batch[0].run.Heartbeat)
 	defer stop()
-	outcomes = action.Run(limited, tasks(batch, beat))
+	outcomes = action.Run(limited, tasks(batch, begun, beat))
 	if len(outcomes) != len(batch) {
 		return all(len(batch), problem.New(problem.Internal, "action-broken", "the action %s answered %d of %d tasks", action.Name, len(outcomes), len(batch))), false
 	}
@@ -130,10 +130,10 @@ func (c *Controller) attempt(ctx context.Context, action step.Action, batch []*f
 	return outcomes, false
 }
 
-func tasks(batch []*flight, beat func()) []step.Task {
+func tasks(batch []*flight, now time.Time, beat func()) []step.Task {
 	list := make([]step.Task, len(batch))
 	for i, f := range batch {
-		list[i] = f.task(beat)
+		list[i] = f.task(now, beat)
 	}
 	return list
 }
@@ -151,9 +151,9 @@ func pulse(ctx context.Context, every time.Duration) (limited context.Context, b
 	return limited, func() { timer.Reset(every) }, func() { timer.Stop(); cancel(nil) }
 }
 
-// limit is how long a run may take: until its state's deadline, and Timeout at most.
+// limit is how long a run may take: until its state's deadline, unless it withdraws, and Timeout at most.
 func (c *Controller) limit(run *machine.Run, begun time.Time) time.Duration {
-	if run.Deadline.IsZero() {
+	if run.Deadline.IsZero() || run.Withdraws {
 		return c.Timeout
 	}
 	return min(c.Timeout, run.Deadline.Sub(begun))
@@ -169,7 +169,7 @@ func (c *Controller) timeouts(ctx context.Context, batch []*flight, outcomes []s
 			outcomes[i].Err = problem.New(problem.Unavailable, machine.ErrHeartbeat, "%s did not report within %s: %w", f.run.State, f.run.Heartbeat, outcomes[i].Err)
 			continue
 		}
-		if d := f.run.Deadline; !d.IsZero() && !now.Before(d) && errors.Is(outcomes[i].Err, context.DeadlineExceeded) {
+		if d := f.run.Deadline; !d.IsZero() && !f.run.Withdraws && !now.Before(d) && errors.Is(outcomes[i].Err, context.DeadlineExceeded) {
 			outcomes[i].Err = problem.New(problem.Unavailable, machine.ErrTimeout, "%s was not finished in its time: %w", f.run.State, outcomes[i].Err)
 		}
 	}

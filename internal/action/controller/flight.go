@@ -228,9 +228,10 @@ func (w *work) ask(run machine.Run, now time.Time) {
 }
 
 // task is the flight as its action sees it.
-func (f *flight) task(beat func()) step.Task {
+func (f *flight) task(now time.Time, beat func()) step.Task {
 	return step.Task{
-		Record: &f.rec, State: f.run.State, Arguments: f.run.Arguments, Attempt: f.run.Attempt, Resumed: f.run.Resumed, Begun: f.run.Begun,
+		Overdue: f.run.Withdraws && !now.Before(f.run.Deadline),
+		Record:  &f.rec, State: f.run.State, Arguments: f.run.Arguments, Attempt: f.run.Attempt, Resumed: f.run.Resumed, Begun: f.run.Begun,
 		Call: f.run.Call, Token: f.run.Token, Beat: beat,
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/avalhq/aval/internal/backend/sqlite"
 	"github.com/avalhq/aval/internal/guarantee"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/problem"
 )
 
 // What is taken in hand, for how long, and what that must not do to others.
@@ -130,6 +131,29 @@ func TestAnActionThatIsCutOffAtItsDeadlineTimesOut(t *testing.T) {
 	e.accept()
 	if rec := wait(t, e.ended); rec.State != "Late" {
 		t.Errorf("it ended in %s: %s", rec.State, rec.Reason)
+	}
+}
+
+// TestAnActionThatWithdrawsSaysThatItsTimeIsOver: it is not cut off, but asked again when its time is over, until it
+// says so, or succeeds all the same.
+func TestAnActionThatWithdrawsSaysThatItsTimeIsOver(t *testing.T) {
+	for ends, how := range map[string]error{"Late": problem.New(problem.Unavailable, "States.Timeout", "it is withdrawn"), "archived": nil} {
+		var over atomic.Bool
+		e := newEngine(t, hurried, step.Action{Name: "slow", Effect: true, Withdraws: true, Run: func(ctx context.Context, tasks []step.Task) []step.Outcome {
+			switch {
+			case !tasks[0].Overdue:
+				return []step.Outcome{{Later: 10 * time.Millisecond}}
+			case !over.Swap(true):
+				return []step.Outcome{{Later: 10 * time.Millisecond, Note: "not yet"}}
+			case ctx.Err() != nil:
+				t.Error("it is asked with no time left")
+			}
+			return []step.Outcome{{Err: how}}
+		}})
+		e.accept()
+		if rec := wait(t, e.ended); (rec.State == "Late") != (how != nil) || !over.Load() {
+			t.Errorf("it ended in %s: %s; want %s", rec.State, rec.Reason, ends)
+		}
 	}
 }
 

@@ -184,6 +184,7 @@ func (c *Controller) env(w *work, now time.Time) machine.Env {
 	return machine.Env{
 		Now: now, Random: spread(w.rec.ID, w.rec.Version), Message: w.message, Body: w.rec.Body, Seed: string(w.rec.ID),
 		Token: c.token(w), Replies: w.replies(),
+		Withdraws: c.actions.Withdraws,
 		Execution: machine.Execution{ID: string(w.rec.ID), Name: string(w.rec.ID), Role: w.rec.Client, Started: w.rec.Accepted},
 	}
 }

@@ -63,6 +63,9 @@ type Env struct {
 
 	Token   func(state string, call int) string // makes the token of a call; nil: none are given out
 	Replies map[int]Reply                       // what has come in for open calls, by number
+
+	// Withdraws tells of an action that it says itself when its state's time is over: it is asked once more then; nil: none does.
+	Withdraws func(action string) bool
 }
 
 // Reply is what has come in for a call.
@@ -115,6 +118,7 @@ type Run struct {
 	Begun     []string  // the states whose effect may have happened, at any time
 	Since     time.Time // when the attempt began
 	Deadline  time.Time // zero: none
+	Withdraws bool      // it is not cut off at the deadline, but asked once more after it
 
 	Heartbeat time.Duration // how often the action must report; 0: need not
 	Call      int           // the call that the action hands the token of out; 0: none

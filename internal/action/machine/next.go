@@ -117,7 +117,7 @@ func (m *mover) react(e Event) {
 	case e.Kind == Failed:
 		m.theirs, m.details = true, e.Details
 		m.failed(st, e.Error, e.Cause)
-	case e.Kind == Later && m.overdue(st):
+	case e.Kind == Later && m.overdue(st) && !m.withdraws(st):
 		m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, m.timeout(st)))
 	case e.Kind == Later:
 		m.ask(st, true)
@@ -138,7 +138,7 @@ func (m *mover) fed(st *State) {
 			m.fork(st)
 			return
 		}
-		if m.overdue(st) {
+		if m.overdue(st) && !m.withdraws(st) {
 			m.failed(st, ErrTimeout, fmt.Sprintf("%s was not finished %s after it began", st.Name, m.timeout(st)))
 			return
 		}
@@ -185,6 +185,12 @@ func (m *mover) timeout(st *State) time.Duration {
 func (m *mover) overdue(st *State) bool {
 	timeout := m.timeout(st)
 	return timeout > 0 && m.env.Now.UnixMicro() >= m.place.Entered+timeout.Microseconds()
+}
+
+// withdraws tells whether the Task's action says itself that its time is over. It is asked once more then.
+func (m *mover) withdraws(st *State) bool {
+	withdraws := m.root.env.Withdraws
+	return withdraws != nil && !st.Called && withdraws(st.Action)
 }
 
 // enter begins the state where the message stands.
@@ -250,7 +256,7 @@ func (m *mover) ask(st *State, resumed bool) {
 	m.place.Phase, m.place.Until = Running, 0
 	m.run = &Run{State: m.prefix + st.Name, Action: st.Action, Effect: st.Effect, Arguments: orInput(arguments, m.place.Input), Attempt: m.place.Attempt, Resumed: resumed, Since: time.UnixMicro(m.place.Entered), Begun: m.root.place.Begun.Names()}
 	if timeout := m.timeout(st); timeout > 0 {
-		m.run.Deadline = time.UnixMicro(m.place.Entered).Add(timeout)
+		m.run.Deadline, m.run.Withdraws = time.UnixMicro(m.place.Entered).Add(timeout), m.withdraws(st)
 	}
 	if !st.Called {
 		m.run.Heartbeat = m.heartbeat(st)

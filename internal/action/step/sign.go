@@ -3,10 +3,12 @@ package step
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
+	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/wallet"
 )
 
@@ -15,6 +17,9 @@ type Signer interface {
 	Decisions
 	// Asked tells of steps that were asked for before and have no decision how that stands: signer.ErrUnanswered, or why not.
 	Asked(ctx context.Context, steps []signer.Step) (map[signer.Step]error, error)
+	// Withdraw gives up what was asked for the steps and is not decided, because of a problem: Asked tells it. Once it has returned nil,
+	// what is not decided by then will not be. What was never asked for is nothing.
+	Withdraw(ctx context.Context, steps []signer.Step, because error) error
 	// SignAll has each request signed by its key. signer.ErrUnanswered: not yet, ask again.
 	SignAll(ctx context.Context, requests []signer.Request) ([]signer.Decision, []error)
 }
@@ -22,12 +27,13 @@ type Signer interface {
 // Sign builds the transaction that an order asks for, has the policy decide once more on exactly what would be signed
 // (I23), and has it signed with the wallet's key: message-expired when the client's time for it is over. A step that was decided
 // before is completed whatever the time, and one that is signed already answers with what it signed (I13). Where others sign, the
-// action is asked again until they have: whoever learns of it has it asked at once (controller.Nudge).
+// action is asked again until they have: whoever learns of it has it asked at once (controller.Nudge). When the state's time is over what is
+// not decided is given up first, and then the time-out is told; what is decided is waited for, as it will be sent.
 //
 // Batches are large and few: a lease costs as many commits for one transaction as for a hundred, and batches wait for each other's keys.
 func Sign(gate *Gate, keys Signer, chains Chains) Action {
 	s := signing{gate, keys, chains}
-	return Action{Name: "sign", Effect: true, Batch: 1024, Parallel: 2, Run: s.run}
+	return Action{Name: "sign", Effect: true, Withdraws: true, Batch: 1024, Parallel: 2, Run: s.run}
 }
 
 type signing struct {
@@ -51,6 +57,12 @@ func (s signing) run(ctx context.Context, tasks []Task) []Outcome {
 	for i, t := range tasks {
 		steps[i] = signer.Step{Message: t.Record.ID, State: t.State}
 	}
+	if err := s.withdraw(ctx, tasks, steps); err != nil {
+		for i := range out {
+			out[i] = Outcome{Later: unanswered, Note: "what was asked to be signed could not be withdrawn: " + err.Error()}
+		}
+		return out
+	}
 	decided, err := s.keys.Find(ctx, steps)
 	if err != nil {
 		failAll(out, indexes(len(tasks)), err)
@@ -61,6 +73,13 @@ func (s signing) run(ctx context.Context, tasks []Task) []Outcome {
 		failAll(out, fresh, err)
 		return out
 	}
+	fresh = slices.DeleteFunc(fresh, func(i int) bool {
+		if _, is := decided[steps[i]]; is || !tasks[i].Overdue {
+			return false
+		}
+		out[i].Err = errOverdue
+		return true
+	})
 	var drafts []*draft
 	for id, which := range byChain(tasks, fresh) {
 		ch, err := s.chains.Get(id)
@@ -72,6 +91,23 @@ func (s signing) run(ctx context.Context, tasks []Task) []Outcome {
 	}
 	s.sign(ctx, drafts, tasks, steps, out)
 	return out
+}
+
+// errOverdue is the error that the language has for a state whose time is over.
+var errOverdue = problem.New(problem.Unavailable, "States.Timeout", "nothing was signed in its time, and nothing will be for this attempt")
+
+// withdraw gives up what was asked for the tasks whose time is over.
+func (s signing) withdraw(ctx context.Context, tasks []Task, steps []signer.Step) error {
+	var over []signer.Step
+	for i, t := range tasks {
+		if t.Overdue {
+			over = append(over, steps[i])
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	return s.keys.Withdraw(ctx, over, errOverdue)
 }
 
 // unasked leaves out the tasks that wait for the answer to what they have asked before, or have got a refusal.

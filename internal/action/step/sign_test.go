@@ -31,6 +31,16 @@ type office struct {
 	change func(tx *chain.Unsigned) // what a node in between makes of a transaction
 	signed []signer.Request
 	asked  map[signer.Step]error // how steps stand that were asked for before
+	broken error                 // of Withdraw
+}
+
+func (o *office) Withdraw(_ context.Context, steps []signer.Step, because error) error {
+	for _, step := range steps {
+		if _, is := o.asked[step]; is && o.broken == nil {
+			o.asked[step] = because
+		}
+	}
+	return o.broken
 }
 
 func (o *office) Asked(context.Context, []signer.Step) (map[signer.Step]error, error) {
@@ -140,5 +150,35 @@ func TestWhatWasAskedForWaits(t *testing.T) {
 	}
 	if len(o.built) != 1 || len(o.signed) != 1 || o.signed[0].Step.Message != tasks[2].Record.ID || o.signed[0].Until.IsZero() {
 		t.Errorf("built %v, asked for %v; want the third alone, with its time", o.built, o.signed)
+	}
+}
+
+// TestWhatIsOverdueIsWithdrawn: what was asked for is given up before the time-out is told, and what was not asked for is not asked for any
+// more. What is decided is completed. What cannot be withdrawn is no time-out yet.
+func TestWhatIsOverdueIsWithdrawn(t *testing.T) {
+	now := time.Now()
+	o := &office{decisions: decisions{&ledger{}}}
+	asked, fresh, decided := o.order(now.Add(time.Hour)), o.order(now.Add(time.Hour)), o.order(now.Add(time.Hour))
+	at := func(task step.Task) signer.Step { return signer.Step{Message: task.Record.ID, State: "Sign"} }
+	o.asked, o.l.signed = map[signer.Step]error{at(asked): signer.ErrUnanswered}, map[signer.Step]signer.Decision{at(decided): {Step: at(decided)}}
+	tasks := []step.Task{asked, fresh, decided}
+	for i := range tasks {
+		tasks[i].Overdue = true
+	}
+	o.broken = errors.New("the database is away")
+	for i, out := range o.sign(t, now, chain.FeePolicies{}, tasks...) {
+		if out.Err != nil || out.Later == 0 {
+			t.Errorf("task %d, which could not be withdrawn: %+v; want it asked again", i, out)
+		}
+	}
+	o.broken = nil
+	out := o.sign(t, now, chain.FeePolicies{}, tasks...)
+	for i, want := range []string{"States.Timeout", "States.Timeout", ""} {
+		if code(out[i].Err) != want {
+			t.Errorf("task %d: %v; want %q", i, out[i].Err, want)
+		}
+	}
+	if len(o.signed) != 1 || o.signed[0].Step != at(decided) {
+		t.Errorf("%+v was asked to be signed; want what is decided alone", o.signed)
 	}
 }

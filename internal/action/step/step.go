@@ -23,6 +23,7 @@ type Task struct {
 	State     string            // the state's name: with the message id the key of this step's effect
 	Arguments json.RawMessage   // what the state's Arguments evaluated to, or the state's input
 	Attempt   int               // 1 at first, grows with each retry
+	Overdue   bool              // an action that Withdraws: the state's time is over
 	Resumed   bool              // an earlier run may have had its effect and been cut off
 	Begun     []string          // the states whose effect may have happened, this one or others: more than none after a replay
 	Call      int               // numbers the attempts of the message that wait for an answer; 0: this one does not
@@ -50,13 +51,14 @@ type Outcome struct {
 
 // Action is a registered piece of work.
 type Action struct {
-	Name     string
-	Effect   bool   // touches something outside of Guarantee: committed before it begins and never chained
-	Undo     string // the name of the action that takes back what this one has done, where a workflow has to say when; "": none
-	Parks    bool   // without an effect it can hold a message up until an operator or time moves it on: a loop through it pauses
-	Batch    int    // most tasks in one Run; 0 means 1
-	Parallel int    // most Runs at once; 0 means 16
-	Run      func(ctx context.Context, tasks []Task) []Outcome
+	Name      string
+	Effect    bool   // touches something outside of Guarantee: committed before it begins and never chained
+	Withdraws bool   // when its state's time is over it is asked once more, with an Overdue task: it gives up what nobody has begun, and answers ErrTimeout, or goes on
+	Undo      string // the name of the action that takes back what this one has done, where a workflow has to say when; "": none
+	Parks     bool   // without an effect it can hold a message up until an operator or time moves it on: a loop through it pauses
+	Batch     int    // most tasks in one Run; 0 means 1
+	Parallel  int    // most Runs at once; 0 means 16
+	Run       func(ctx context.Context, tasks []Task) []Outcome
 }
 
 // Each makes a Run of a function for one task. The result is the state's Output.
@@ -102,6 +104,9 @@ func (r *Registry) Effect(name string) (effect, known bool) {
 
 // Undo names the action that takes back what one has done; the machine's loader asks.
 func (r *Registry) Undo(name string) string { return r.actions[name].Undo }
+
+// Withdraws tells of an action whether it says itself that its time is over; the machine asks.
+func (r *Registry) Withdraws(name string) bool { return r.actions[name].Withdraws }
 
 // Parks tells of an action whether it can hold a message up; the machine's loader asks.
 func (r *Registry) Parks(name string) bool { return r.actions[name].Parks }

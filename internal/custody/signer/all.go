@@ -22,6 +22,9 @@ func (s *Signer) SignAll(ctx context.Context, requests []Request) ([]Decision, [
 // Asked is for a Signer that is elsewhere: this one answers at once, so nothing that it was asked waits.
 func (s *Signer) Asked(context.Context, []Step) (map[Step]error, error) { return nil, nil }
 
+// Withdraw has nothing to give up, for the same reason.
+func (s *Signer) Withdraw(context.Context, []Step, error) error { return nil }
+
 // byKey groups requests by the lease that they need.
 func byKey(requests []Request) map[key.Request][]int {
 	groups := map[key.Request][]int{}

@@ -41,6 +41,21 @@ func (p *Pipeline) Asked(ctx context.Context, steps []Step) (map[Step]error, err
 	return asked, err
 }
 
+// Withdraw refuses requests that are not decided, in the place of a worker: a decision and a refusal exclude each other.
+func (p *Pipeline) Withdraw(ctx context.Context, steps []Step, because error) error {
+	found, err := p.Requests.Find(ctx, steps)
+	if err != nil {
+		return fmt.Errorf("look up what was asked to be signed: %w", err)
+	}
+	var refusals []Refusal
+	for step, s := range found {
+		if s.Refused == nil {
+			refusals = append(refusals, Refusal{Step: step, Number: s.Number, Because: because})
+		}
+	}
+	return p.Requests.Refuse(ctx, refusals)
+}
+
 // SignAll commits requests for those steps that nothing is decided for, and answers with what is stored for the others.
 func (p *Pipeline) SignAll(ctx context.Context, requests []Request) ([]Decision, []error) {
 	j := newJob(requests)

@@ -387,3 +387,27 @@ func TestI18WhatNoRegistryLeasesIsWaitedFor(t *testing.T) {
 	h.handle(h.records(requests))
 	checkNonces(t, h.decided(requests), 2)
 }
+
+// TestWhatIsWithdrawnIsNotSigned: a worker that has the record already decides nothing. What is decided is not withdrawn.
+func TestWhatIsWithdrawnIsNotSigned(t *testing.T) {
+	h := newHall(t)
+	p := &signer.Pipeline{Decisions: postgres.NewDecisions(h.db), Requests: h.requests}
+	requests := h.put(2, h.own[0])
+	steps := []signer.Step{requests[0].Step, requests[1].Step, {Message: message.NewID(), State: "Sign"}}
+	h.handle(h.records(requests[:1]))
+	over := problem.New(problem.Unavailable, "States.Timeout", "its time is over")
+	for range 2 { // and once more: nothing changes
+		if err := p.Withdraw(t.Context(), steps, over); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.handle(h.records(requests))
+	decided := h.decided(requests)
+	if _, first := decided[steps[0]]; !first || len(decided) != 1 {
+		t.Errorf("decided: %+v; want the first alone", decided)
+	}
+	asked, err := p.Asked(t.Context(), steps[1:])
+	if err != nil || len(asked) != 1 || problem.From(asked[steps[1]]).Code != over.Code {
+		t.Errorf("what was withdrawn stands at %v, %v", asked, err)
+	}
+}
