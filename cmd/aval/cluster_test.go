@@ -27,8 +27,8 @@ import (
 
 // TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made yet:
 // AVAL_DATABASE_ADMIN, DBUSER, DBPASSWORD and DBHOST, and configurations that name it. SECONDADMIN, SECONDUSER and SECONDPASSWORD are
-// those of another one. ETCD and PREFIX are a registry of the script's own, TOPICS the prefix of its topics, which are not made yet
-// either. "park" parks a record of the topic due that nobody can use; "older" and "newer" change the level of the database;
+// those of another one, which second.yaml names. ETCD and PREFIX are a registry of the script's own, TOPICS the prefix of its topics, which are not made yet
+// either; BROKER has them. "park" parks a record of the topic due that nobody can use; "older" and "newer" change the level of the database;
 // "tofiles FOLDER" moves its sealed keys into a folder, where versions
 // before had them.
 func TestClusterScripts(t *testing.T) {
@@ -51,19 +51,25 @@ func TestClusterScripts(t *testing.T) {
 			e.Setenv("PREFIX", etcdtrial.Prefix(t, endpoint))
 			topics := broker.Empty(t)
 			e.Setenv("TOPICS", topics.Prefix)
+			e.Setenv("BROKER", topics.Brokers[0])
 			keyManagerAt, err := freeAddress()
 			if err != nil {
 				return err
 			}
-			u, err := url.Parse(database.URL)
+			u, err := passwordless(database.URL)
 			if err != nil {
 				return err
 			}
-			u.User = url.User(user.Name)
 			e.Setenv("DBHOST", u.Host)
-			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "managed.yaml": "data", "keymanager.yaml": "unused", "workers.yaml": "data", "kafka.yaml": "data"} {
+			u2, err := passwordless(second.URL)
+			if err != nil {
+				return err
+			}
+			for name, folder := range map[string]string{"cluster.yaml": "data", "othercluster.yaml": "other", "etcd.yaml": "data", "managed.yaml": "data", "keymanager.yaml": "unused", "workers.yaml": "data", "kafka.yaml": "data", "second.yaml": "second"} {
 				text := "data: " + folder + "\ndatabase:\n  url: " + u.String() + "\n  password: env:DBPASSWORD\ncustody:\n  key_file: " + folder + ".kek\nchain:\n  dev:\n    port: 0\napi:\n  listen: 127.0.0.1:0\nauth:\n  dev_issuer: true\n"
 				switch name {
+				case "second.yaml":
+					text = strings.NewReplacer(u.String(), u2.String(), "env:DBPASSWORD", "env:SECONDPASSWORD").Replace(text)
 				case "workers.yaml":
 					text += "signing:\n  by: workers\n"
 				case "managed.yaml":
@@ -97,6 +103,15 @@ func TestClusterScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// passwordless is a URL as a configuration has it.
+func passwordless(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err == nil {
+		u.User = url.User(u.User.Username())
+	}
+	return u, err
 }
 
 // toFiles moves the sealed keys out of the database.

@@ -52,10 +52,7 @@ func openEtcd(ctx context.Context, c config.Config, db *postgres.DB, faults *fau
 	if err != nil {
 		return nil, err
 	}
-	if options.Owner, err = db.Elsewhere(ctx); err != nil {
-		return nil, err
-	}
-	options.Mirror, options.Faults = postgres.NewMirror(db), faults
+	options.Owner, options.Mirror, options.Faults = db.Elsewhere, postgres.NewMirror(db), faults
 	return etcd.Open(ctx, options)
 }
 

@@ -60,10 +60,7 @@ func (c *composed) open(t testing.TB) *etcd.Keys {
 	if c.db, err = postgres.Open(t.Context(), c.URL, postgres.Options{Name: "test", Faults: c.options.Faults, Pool: 8}); err != nil {
 		t.Fatal(err)
 	}
-	if c.options.Owner, err = c.db.Elsewhere(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c.options.Mirror = postgres.NewMirror(c.db)
+	c.options.Owner, c.options.Mirror = c.db.Elsewhere, postgres.NewMirror(c.db)
 	return c.storage.open(t)
 }
 
@@ -105,14 +102,23 @@ func TestTransactionsUnderLeasesElsewhere(t *testing.T) {
 	})
 }
 
-// TestThePrefixOfAnotherDatabase is refused, and the database of another registry too.
+// TestThePrefixOfAnotherDatabase is refused, and so is a process that would lease the keys of this one in the database. The other
+// database is left as it was.
 func TestThePrefixOfAnotherDatabase(t *testing.T) {
 	c := newComposed(t)
 	c.open(t)
+	other, err := postgres.Open(t.Context(), database.Fresh(t).URL, postgres.Options{Name: "other", Pool: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
 	options := c.options
-	options.Owner = "somebody else"
+	options.Owner, options.Mirror = other.Elsewhere, postgres.NewMirror(other)
 	if _, err := etcd.Open(t.Context(), options); problem.From(err).Code != "etcd-of-another-cluster" || problem.KindOf(err) != problem.Invalid {
 		t.Errorf("the prefix of another database: %v", err)
+	}
+	if err := other.Here(t.Context()); err != nil {
+		t.Errorf("the database that was refused: %v", err)
 	}
 	if err := c.db.Here(t.Context()); problem.From(err).Code != "keys-elsewhere" {
 		t.Errorf("a process that would lease the keys in the database itself: %v", err)

@@ -32,12 +32,16 @@ type Options struct {
 	User      string        // "" for an etcd that knows no users
 	Password  string        // of the user
 	Prefix    string        // of everything in etcd; "" means "/aval/". One registry has one prefix
-	Owner     string        // whom the prefix belongs to for good, as soon as one was named; "" asks for nobody
+	Owner     Owner         // whom the prefix belongs to for good; nil asks for nobody
 	Mirror    key.Mirror    // the table of decisions, where it is in another database; nil when nothing is decided with the keys
 	Name      string        // of this process, for operators; the instance's number is added to it
 	Session   time.Duration // how long the process may be silent before its keys are set aside; 0 means 5 s, at least 2 s
 	Faults    *fault.Points // for tests; nil in production
 }
+
+// Owner names whom the prefix belongs to. It is told whom it belongs to already, "" for nobody, and commits to a name of its own only
+// where that is nobody: who is refused has changed nothing.
+type Owner func(ctx context.Context, found string) (name string, err error)
 
 // server is the connection to the cluster.
 type server struct {
@@ -92,21 +96,41 @@ func (s *server) check(ctx context.Context) error {
 
 // own marks the prefix as the owner's, and refuses it when it is somebody else's.
 func (s *server) own(ctx context.Context) error {
-	if s.options.Owner == "" {
+	if s.options.Owner == nil {
 		return nil
 	}
-	var answer *clientv3.TxnResponse
-	err := s.call(ctx, func(ctx context.Context) (err error) {
-		answer, err = s.client.Txn(ctx).If(absent(s.owner)).Then(clientv3.OpPut(s.owner, s.options.Owner)).Else(clientv3.OpGet(s.owner)).Commit()
+	found, err := s.claimed(ctx, "")
+	if err != nil {
+		return err
+	}
+	name, err := s.options.Owner(ctx, found)
+	if err == nil && found == "" {
+		found, err = s.claimed(ctx, name)
+	}
+	if err == nil && found != name {
+		err = problem.New(problem.Invalid, "etcd-of-another-cluster", "what is below %s in etcd at %s belongs to another database; set etcd.prefix to one of this cluster's own", s.options.Prefix, s.where)
+	}
+	return err
+}
+
+// claimed gives the prefix to an owner, unless it has one, and says whose it is then. Without a name it looks.
+func (s *server) claimed(ctx context.Context, name string) (owner string, err error) {
+	var claim []clientv3.Op
+	if name != "" {
+		claim = append(claim, clientv3.OpPut(s.owner, name))
+	}
+	err = s.call(ctx, func(ctx context.Context) error {
+		answer, err := s.client.Txn(ctx).If(absent(s.owner)).Then(claim...).Else(clientv3.OpGet(s.owner)).Commit()
+		switch {
+		case err != nil:
+		case answer.Succeeded:
+			owner = name
+		default:
+			owner = string(answer.Responses[0].GetResponseRange().Kvs[0].Value)
+		}
 		return err
 	})
-	if err != nil || answer.Succeeded {
-		return err
-	}
-	if found := answer.Responses[0].GetResponseRange().Kvs; len(found) > 0 && string(found[0].Value) != s.options.Owner {
-		return problem.New(problem.Invalid, "etcd-of-another-cluster", "what is below %s in etcd at %s belongs to another database; set etcd.prefix to one of this cluster's own", s.options.Prefix, s.where)
-	}
-	return nil
+	return owner, err
 }
 
 // Ping asks the cluster for a linearizable read, for readiness.

@@ -85,11 +85,14 @@ func (m *Mirror) Note(ctx context.Context, k key.Key) error {
 	})
 }
 
-// Elsewhere says that the keys of this database are leased by a registry that is not in it, from now on and for good, and gives
-// the name by which that registry has to know the database.
-func (db *DB) Elsewhere(ctx context.Context) (name string, err error) {
-	if _, err := db.pool.Exec(ctx, "INSERT INTO key_registry (name) VALUES ($1) ON CONFLICT DO NOTHING", rand.Text()); err != nil {
-		return "", db.describe(err)
+// Elsewhere gives the name by which a registry that is not in this database has to know it; found is the one that the registry knows.
+// Where that is "", the registry is nobody's yet, and the keys of this database are leased by it from now on and for good. Otherwise
+// nothing is changed, and a database that has no name gives "".
+func (db *DB) Elsewhere(ctx context.Context, found string) (name string, err error) {
+	if found == "" {
+		if _, err := db.pool.Exec(ctx, "INSERT INTO key_registry (name) VALUES ($1) ON CONFLICT DO NOTHING", rand.Text()); err != nil {
+			return "", db.describe(err)
+		}
 	}
 	name, _, err = one(ctx, db, db.pool, pgx.RowTo[string], "SELECT name FROM key_registry")
 	return name, err
