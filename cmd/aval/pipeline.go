@@ -49,6 +49,7 @@ func (p *platform) pipelineServices(group *lifecycle.Group) {
 		seat := leader.New(p.storage.elections, "relay", p.log)
 		group.Add("relay seat", seat.Run)
 		group.Add("relay", p.relay(seat).Run)
+		group.Add("bus gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.busGauge) })
 		if p.overKafka() {
 			group.Add("due", p.dueRelay(seat).Run)
 		}
@@ -70,6 +71,19 @@ func (p *platform) pipelineServices(group *lifecycle.Group) {
 		}
 	}
 	group.Add("signing gauges", func(ctx context.Context) error { return telemetry.Every(ctx, 5*time.Second, p.signingGauge) })
+}
+
+// busGauge measures how far the groups are behind. Who hands out does, for a group of which nobody is left could not tell itself.
+func (p *platform) busGauge(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	backlogs, err := p.storage.bus.Backlogs(ctx)
+	if err != nil {
+		p.log.DebugContext(ctx, "how far groups are behind is not known", "error", err)
+	}
+	for _, b := range backlogs {
+		p.metrics.Behind(b.Group, b.Topic, b.Records)
+	}
 }
 
 // relay takes what is committed to the bus.

@@ -43,6 +43,15 @@ type Bus interface {
 	// Join makes a member of a group, whose members share the topics' records. A group that is new begins with the oldest
 	// record that is kept. With the group "" the member is alone, and reads every record from now on.
 	Join(ctx context.Context, group string, topics ...string) (Member, error)
+	// Backlogs tells operators how far the groups are behind: for each group that has committed something, how many records of each
+	// of its topics it has not. A moment's estimate; above some ten thousand it may stay there.
+	Backlogs(ctx context.Context) ([]Backlog, error)
+}
+
+// Backlog is how many records of a topic a group has not committed.
+type Backlog struct {
+	Group, Topic string
+	Records      int64
 }
 
 // Member is a reader of topics. Its methods may be called at the same time.

@@ -114,6 +114,15 @@ func (b *Bus) Join(ctx context.Context, group string, topics ...string) (bus.Mem
 	return m, m.enlist(ctx)
 }
 
+const backlogsSQL = `SELECT o.name, o.topic, sum(behind.n)::bigint FROM bus_offsets o,
+		LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM bus_records r WHERE r.topic = o.topic AND r.partition = o.partition AND r.seq > o.done LIMIT 10000) r) behind
+	GROUP BY o.name, o.topic ORDER BY o.name, o.topic`
+
+// Backlogs counts, up to ten thousand in each partition.
+func (b *Bus) Backlogs(ctx context.Context) ([]bus.Backlog, error) {
+	return rows(ctx, b.db, b.db.lazy, pgx.RowToStructByPos[bus.Backlog], backlogsSQL)
+}
+
 // trimEvery is how often each process looks for records that nobody needs.
 const trimEvery = time.Minute
 

@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"basic/what was committed does not come again":            committed,
 			"basic/what was not committed comes again":                uncommitted,
 			"basic/what the dead had others get":                      inherited,
+			"basic/how far each is behind is told":                    behind,
 			"basic/without a group everything from now on":            fromNow,
 			"concurrency/I16: members beside publishers miss nothing": concurrent,
 			"concurrency/I16: without a group nothing is missed":      aloneConcurrent,

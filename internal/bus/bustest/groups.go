@@ -3,6 +3,7 @@ package bustest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -259,4 +260,46 @@ func fromNow(t *testing.T, h Harness) {
 		commit(t, m, got)
 		none(t, m)
 	}
+}
+
+// behind: what was committed counts, whoever else reads; and nobody has to be there to be behind.
+func behind(t *testing.T, h Harness) {
+	p := h.Join(t)
+	p.publish(t, oneKey(5)...)
+	for group, done := range map[string]int{"slow": 2, "quick": 5} {
+		m := p.join(t, group, bus.Due)
+		commit(t, m, read(t, m, 5)[:done])
+		if group == "slow" {
+			leave(t, m)
+		}
+	}
+	ctx := within(t, patience)
+	for want := map[string]int64{"slow": 3, "quick": 0}; ; {
+		list, err := p.Bus.Backlogs(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int64{}
+		for _, b := range list {
+			if b.Topic == bus.Due {
+				got[b.Group] = b.Records
+			}
+		}
+		if maps.Equal(got, want) {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("behind are %v, want %v", got, want)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// oneKey makes records that are in one partition.
+func oneKey(n int) []bus.Record {
+	records := numbered(bus.Due, "k", n)
+	for i := range records {
+		records[i].Key = "k"
+	}
+	return records
 }
