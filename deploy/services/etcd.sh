@@ -4,7 +4,9 @@
 #   etcd.sh up|down|wipe|kill|start     (SERVICES names the folder; see services.sh)
 #
 # up builds the server once, into ./bin of the checkout (about a minute), starts it, and prints its URL, which is also in
-# $SERVICES/etcd/url. kill and start are for fault tests: SIGKILL, and again on the same data and port.
+# $SERVICES/etcd/url. kill and start are for fault tests: SIGKILL, and again on the same data and port. ETCD_SECURED names a folder with
+# server.pem, server.key and ca.pem: the server then speaks TLS alone, to clients with a certificate of that authority;
+# ETCD_TOKENS is for how many seconds a login of its users is good.
 set -euo pipefail
 name=etcd
 source "$(dirname "${BASH_SOURCE[0]}")/server.bash"
@@ -48,13 +50,19 @@ start() {
 		echo "$port $peer" >"$home/ports"
 	fi
 	read -r port peer <"$home/ports"
+	local scheme=http secured=() asked=$port
+	if [ -n "${ETCD_SECURED:-}" ]; then
+		scheme=https asked=$(free_port 19432 20431)
+		secured=(--cert-file "$ETCD_SECURED/server.pem" --key-file "$ETCD_SECURED/server.key" --trusted-ca-file "$ETCD_SECURED/ca.pem" --client-cert-auth
+			--listen-metrics-urls "http://127.0.0.1:$asked" --auth-token-ttl "${ETCD_TOKENS:-300}")
+	fi
 	# Old revisions are thrown away after five minutes: each lease cycle makes two.
-	launch "$port" "$program" --name aval --data-dir "$home/data" --log-level warn \
-		--listen-client-urls "http://127.0.0.1:$port" --advertise-client-urls "http://127.0.0.1:$port" \
+	launch "$asked" "$program" --name aval --data-dir "$home/data" --log-level warn \
+		--listen-client-urls "$scheme://127.0.0.1:$port" --advertise-client-urls "$scheme://127.0.0.1:$port" "${secured[@]}" \
 		--listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
 		--initial-cluster "aval=http://127.0.0.1:$peer" \
 		--auto-compaction-mode periodic --auto-compaction-retention 5m
-	echo "http://127.0.0.1:$port" >"$home/url"
+	echo "$scheme://127.0.0.1:$port" >"$home/url"
 }
 
 act "$@"

@@ -7,7 +7,9 @@
 # up fetches the artifacts once, into ./bin of the checkout, starts the server, waits until it answers, and prints its address,
 # which is also in $SERVICES/kafka/url. It needs Java 17 or newer, and Maven to fetch; as root it installs both from Debian's
 # packages when they are missing. kill and start are for fault tests: SIGKILL, and again on the same data and port; KAFKA_PORT
-# names the port and KAFKA_ADVERTISED the address that clients are told, for a way of one's own to it.
+# names the port and KAFKA_ADVERTISED the address that clients are told, for a way of one's own to it. KAFKA_SECURED names a file of
+# settings (certificates, logins, rights) for a listener with TLS and SASL: it is the one whose address is printed then, and the one
+# without, for whoever may do everything, is in $SERVICES/kafka/inner.
 set -euo pipefail
 name=kafka
 source "$(dirname "${BASH_SOURCE[0]}")/server.bash"
@@ -49,14 +51,20 @@ ready() {
 # Members of groups may be given up after a second: tests kill them.
 configure() {
 	mkdir -p "$home"
-	local port controller id
+	local port controller id inner ways advertised protocols=
 	port=${KAFKA_PORT:-$(free_port 19432 20431)} controller=$(free_port 20432 21431)
+	ways=PLAINTEXT://127.0.0.1:$port advertised=PLAINTEXT://${KAFKA_ADVERTISED:-127.0.0.1:$port}
+	if [ -n "${KAFKA_SECURED:-}" ]; then
+		inner=$(free_port 21432 22431) protocols=SECURED:SASL_SSL,
+		ways=SECURED://127.0.0.1:$port,PLAINTEXT://127.0.0.1:$inner advertised=$ways
+		echo "127.0.0.1:$inner" >"$home/inner"
+	fi
 	cat >"$home/server.properties" <<-CONF
 		process.roles=broker,controller
 		node.id=1
-		listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-		advertised.listeners=PLAINTEXT://${KAFKA_ADVERTISED:-127.0.0.1:$port},CONTROLLER://127.0.0.1:$controller
-		listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+		listeners=$ways,CONTROLLER://127.0.0.1:$controller
+		advertised.listeners=$advertised,CONTROLLER://127.0.0.1:$controller
+		listener.security.protocol.map=${protocols}PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 		controller.listener.names=CONTROLLER
 		controller.quorum.bootstrap.servers=127.0.0.1:$controller
 		log.dirs=$home/data
@@ -73,6 +81,7 @@ configure() {
 		share.coordinator.state.topic.min.isr=1
 		log.cleaner.dedupe.buffer.size=16777216
 	CONF
+	[ -z "${KAFKA_SECURED:-}" ] || cat "$KAFKA_SECURED" >>"$home/server.properties"
 	until id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=') && [ "${id#-}" = "$id" ]; do :; done
 	java -Xmx128m -cp "$jars/*" -Dlog4j2.configurationFile="$here/kafka/log4j2.properties" kafka.tools.StorageTool format \
 		--standalone -t "$id" -c "$home/server.properties" >"$home/format.log" 2>&1 || {
@@ -86,9 +95,9 @@ configure() {
 start() {
 	[ -d "$jars" ] || fail "the artifacts are not there; run: make services-up"
 	[ -e "$home/port" ] || configure
-	local port
-	port=$(cat "$home/port")
-	launch "$port" java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true -cp "$jars/*" \
+	local port asked
+	port=$(cat "$home/port") asked=$(cat "$home/inner" 2>/dev/null || echo ":$port")
+	launch "${asked#*:}" java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true -cp "$jars/*" \
 		-Dlog4j2.configurationFile="$here/kafka/log4j2.properties" kafka.Kafka "$home/server.properties"
 	echo "127.0.0.1:$port" >"$home/url"
 }

@@ -72,7 +72,7 @@ func Open(ctx context.Context, options Options) (*Keys, error) {
 		stop()
 		k.stopped.Wait()
 		_ = s.client.Close()
-		return nil, err
+		return nil, s.atStart(ctx, err)
 	}
 	k.stopped.Go(func() { k.session.keep(running) })
 	k.stopped.Go(func() { k.follow(running) })

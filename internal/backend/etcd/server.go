@@ -69,7 +69,7 @@ func connect(ctx context.Context, options Options) (*server, error) {
 		DialKeepAliveTime: patience, DialKeepAliveTimeout: patience,
 	})
 	if err != nil {
-		return nil, problem.New(problem.Invalid, "etcd-endpoints-invalid", "the etcd endpoints %q cannot be used: %w; write http://host:port for each", s.where, err)
+		return nil, s.atStart(ctx, s.unmade(err))
 	}
 	s.client = client
 	if err = s.check(ctx); err == nil {
@@ -189,12 +189,26 @@ func (s *server) describe(err error) error {
 		return err
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return problem.New(problem.Unavailable, "storage-full", "the space that etcd at %s may use is full; compact and defragment it, then disarm its alarm; nothing accepted is lost", s.where)
-	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrPermissionDenied), errors.Is(err, rpctypes.ErrUserEmpty):
-		return problem.New(problem.Invalid, "etcd-refused", "etcd at %s refuses Aval's user: %w; give it the right to read and write below %s", s.where, err, s.options.Prefix)
+	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserEmpty):
+		return problem.New(problem.Unavailable, "etcd-refused", "etcd at %s refuses the login of the user %q: %w; correct etcd.user and etcd.password", s.where, s.options.User, err)
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return problem.New(problem.Unavailable, "etcd-refused", "etcd at %s does not let Aval's user do this: %w; give it the right to read and write below %s, or correct etcd.user", s.where, err, s.options.Prefix)
 	case unavailable(err):
 		return s.unreachable()
 	}
 	return problem.New(problem.Unavailable, "storage-failed", "use etcd at %s: %w", s.where, err)
+}
+
+// unmade is why there is no client. With a user, making one logs in.
+func (s *server) unmade(err error) error {
+	var answered rpctypes.EtcdError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return s.unreachable()
+	case errors.As(err, &answered), unavailable(err):
+		return s.describe(err)
+	}
+	return problem.New(problem.Invalid, "etcd-endpoints-invalid", "the etcd endpoints %q cannot be used: %w; write http://host:port for each", s.where, err)
 }
 
 // unavailable covers what etcd says itself and what gRPC says for it.

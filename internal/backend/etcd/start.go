@@ -8,11 +8,15 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// atStart makes a cluster that is not there a mistake of the configuration: a process that cannot begin does not wait for it. When
-// it is there and certificates are in the way, it says so: the client of etcd tells the two apart by text alone.
+// atStart makes a cluster that is not there, or refuses its user, a mistake of the configuration: a process that cannot begin does not
+// wait for it. When it is there and certificates are in the way, it says so: the client of etcd tells the two apart by text alone.
 func (s *server) atStart(ctx context.Context, err error) error {
 	missing := problem.From(err)
-	if missing.Code != "etcd-unreachable" {
+	switch missing.Code {
+	case "etcd-unreachable":
+	case "etcd-refused":
+		return problem.New(problem.Invalid, missing.Code, "%w", err)
+	default:
 		return err
 	}
 	if refused := s.handshake(ctx); refused != nil {

@@ -4,6 +4,7 @@ package kafka_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"os"
 	"sync"
@@ -29,7 +30,7 @@ func TestBus(t *testing.T) {
 // join opens the bus as one more process, whose lines to the broker can be cut.
 func join(t *testing.T, options kafka.Options) bustest.Process {
 	t.Helper()
-	lines := &lines{}
+	lines := &lines{tls: options.TLS}
 	options.Dial = lines.dial
 	b, err := kafka.Open(t.Context(), options)
 	if err != nil {
@@ -43,6 +44,7 @@ func join(t *testing.T, options kafka.Options) bustest.Process {
 type lines struct {
 	mu   sync.Mutex
 	dead bool
+	tls  *tls.Config // nil: none
 	open []net.Conn
 }
 
@@ -56,6 +58,9 @@ func (l *lines) dial(ctx context.Context, network, host string) (net.Conn, error
 	conn, err := d.DialContext(ctx, network, host)
 	if err == nil {
 		l.open = append(l.open, conn)
+	}
+	if err == nil && l.tls != nil {
+		return secure(ctx, conn, host, l.tls)
 	}
 	return conn, err
 }

@@ -27,9 +27,9 @@ func (b *Bus) describe(err error) error {
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return problem.New(problem.Unavailable, "topic-missing", "a topic with the prefix %s is missing at the Kafka brokers %s; run aval cluster init, which makes it and loses nothing", b.options.Prefix, where)
 	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
-		return problem.New(problem.Invalid, "kafka-refused", "the Kafka brokers %s refuse the login: %w; check kafka.user, kafka.password and kafka.mechanism", where, err)
+		return problem.New(problem.Unavailable, "kafka-refused", "the Kafka brokers %s refuse the login: %w; check kafka.user, kafka.password and kafka.mechanism", where, err)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return problem.New(problem.Invalid, "kafka-forbidden", "the Kafka brokers %s do not allow this user to do this: %w; allow it to read, write and describe topics and groups that begin with %s", where, err, b.options.Prefix)
+		return problem.New(problem.Unavailable, "kafka-forbidden", "the Kafka brokers %s do not allow this user to do this: %w; allow it to Read, Write and DescribeConfigs the topics, and to Read the groups, that begin with %s", where, err, b.options.Prefix)
 	case errors.As(err, &network):
 		return problem.New(problem.Unavailable, "kafka-unreachable", "the Kafka brokers %s cannot be reached (%w); start them, or correct kafka.brokers", where, err)
 	}
@@ -46,7 +46,7 @@ func (b *Bus) atStart(ctx context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem.New(problem.Invalid, "kafka-unreachable", "the Kafka brokers %s do not answer within %s; start them, or correct kafka.brokers and kafka.tls", b.options.where(), startWithin)
 	case failed.Code == "kafka-failed":
-		return problem.New(problem.Invalid, failed.Code, "%w; check kafka.brokers and kafka.tls", err)
+		return problem.New(problem.Invalid, failed.Code, "%w; check kafka.brokers, kafka.secure, kafka.tls and kafka.mechanism", err)
 	}
 	return problem.New(problem.Invalid, failed.Code, "%w", err)
 }

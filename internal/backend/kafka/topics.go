@@ -2,11 +2,13 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/avalhq/aval/internal/bus"
@@ -63,6 +65,9 @@ func (b *Bus) look(ctx context.Context, admin *kadm.Client) ([]Topic, error) {
 	}
 	for i := range topics {
 		found, err := configs.On(topics[i].Name, nil)
+		if errors.Is(err, kerr.TopicAuthorizationFailed) {
+			return nil, b.describe(err)
+		}
 		if err != nil {
 			continue // it is not there
 		}

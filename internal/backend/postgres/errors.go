@@ -62,7 +62,9 @@ func describe(where string, err error) error {
 		return problem.New(signer.ErrRefused.Kind, signer.ErrRefused.Code, "%w; nothing of the batch was decided, and nothing will be for this request until it is made again", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem.New(problem.Unavailable, "storage-failed", "the database %s did not answer in time; whether it has carried out what was asked is not known: %w", where, err)
-	case stateIs(err, badPassword, badUser):
+	case stateIs(err, badUser):
+		return problem.New(problem.Invalid, "database-refused", "the database server %s does not let this user in: %w; check database.url, its sslmode too, and the server's pg_hba.conf", where, err)
+	case stateIs(err, badPassword):
 		return problem.New(problem.Invalid, "database-refused", "the database server %s refuses the user or the password; check database.url and database.password", where)
 	case stateIs(err, noDatabase, noSchema, noTable):
 		return problem.New(problem.Invalid, "database-not-prepared", "the database %s is not prepared for Aval; run aval database init once, with the URL of an administrator", where)
