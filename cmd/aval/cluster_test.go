@@ -91,7 +91,7 @@ func TestClusterScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "serve": startServe, "quit": quitDev, "tofiles": toFiles,
+			"exits": exits, "dev": startDev, "serve": startServe, "quit": quitDev, "tofiles": toFiles, "json": jsonIs, "jsonenv": jsonEnv,
 			"park": func(ts *testscript.TestScript, _ bool, _ []string) {
 				alter(ts, "INSERT INTO aval.parked_records (reader, topic, partition, position, digest, key, value, code, why, at) VALUES ('controllers', 'due', 0, 0, '', 'strange', '{}', 'record-unreadable', 'parked by hand', 1)")
 			},

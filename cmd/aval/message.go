@@ -25,7 +25,7 @@ type messageCommands struct {
 	Why      messageWhy      `cmd:"" help:"Say why a message is pending, and what to do."`
 	Original messageOriginal `cmd:"" help:"Print the bytes that were submitted."`
 	Park     messagePark     `cmd:"" help:"Set a message aside (operator)."`
-	Resume   messageResume   `cmd:"" help:"Let a parked message go on (operator)."`
+	Resume   messageResume   `cmd:"" help:"Let a parked message go on, or all that somebody has parked (operator)."`
 	Replay   messageReplay   `cmd:"" help:"Let a parked message begin its workflow again (operator)."`
 	Types    messageTypes    `cmd:"" help:"List the message types, or show one."`
 }
@@ -223,13 +223,6 @@ type messagePark struct {
 // Run is the command.
 func (c *messagePark) Run(ctx context.Context, s *screen, a *access) error {
 	return s.operate(a, func(api *client.Client) (client.Record, error) { return api.Park(ctx, c.ID, c.Reason) })
-}
-
-type messageResume struct{ byID }
-
-// Run is the command.
-func (c *messageResume) Run(ctx context.Context, s *screen, a *access) error {
-	return s.operate(a, func(api *client.Client) (client.Record, error) { return api.Resume(ctx, c.ID) })
 }
 
 type messageReplay struct{ byID }

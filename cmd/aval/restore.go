@@ -148,6 +148,7 @@ func (c *restoreCommand) restoreDatabase(ctx context.Context, cfg config.Config,
 	}
 	as := cfg
 	as.Database.URL, as.Database.Password = config.Endpoint(c.Admin), ""
+	as.KeyManager.Address = "" // it is stopped, like all others: what it serves is asked itself
 	storage, err := openDatabase(ctx, as, nil)
 	if err != nil {
 		return left, err
@@ -162,18 +163,20 @@ func (c *restoreCommand) restoreDatabase(ctx context.Context, cfg config.Config,
 // aside is what a restore has set aside.
 type aside struct{ keys, parked int }
 
+// restorable is a registry that sets aside all of its keys after a restore; only the client of a key-manager is none.
+type restorable interface {
+	SetAsideRestored(ctx context.Context, why string) (int, error)
+}
+
 // setAside keeps what was restored from acting on decisions that it has forgotten: the keys wait for their chain, and the
 // messages for an operator.
 func setAside(ctx context.Context, storage storage, about backup.About, s *screen) (left aside, err error) {
 	why := "restored from the backup of " + about.Made.Format(time.RFC3339) + "; what was decided later is forgotten"
-	if registry, ok := storage.keys.(interface {
-		SetAsideRestored(ctx context.Context, why string) (int, error)
-	}); ok {
-		left.keys, err = registry.SetAsideRestored(ctx, why)
-	} else {
-		left.keys, err = distrustAll(ctx, storage.keys, why)
+	registry, is := storage.keys.(restorable)
+	if !is {
+		return left, problem.New(problem.Internal, "registry-not-restorable", "the keys are leased by a process of its own, which a restore cannot ask; stop it, and leave key_manager.address out")
 	}
-	if err != nil {
+	if left.keys, err = registry.SetAsideRestored(ctx, why); err != nil {
 		return left, err
 	}
 	defer s.counted()
@@ -200,17 +203,6 @@ func setAside(ctx context.Context, storage storage, about backup.About, s *scree
 	}
 }
 
-// distrustAll is for a registry that was not restored with the database: an operator acknowledges each key.
-func distrustAll(ctx context.Context, keys keys, why string) (int, error) {
-	all, err := keys.List(ctx)
-	for _, k := range all {
-		if err == nil {
-			err = keys.Distrust(ctx, k.ID, "restore", why)
-		}
-	}
-	return len(all), err
-}
-
 // tell says what the operator has to do.
 func (a aside) tell(s *screen, about backup.About) {
 	s.say("Restored: the state of %s. %d keys are set aside, %d messages that were on their way are parked.", moment(about.Made), a.keys, a.parked)
@@ -222,7 +214,8 @@ just what the backup knows of. Now:
   2. A key with key-foreign-use has paid what is forgotten here. Look its address up in an explorer of the chain: each transaction from
      nonce "next nonce" on belongs to a message that is parked here, or to one that was accepted later. Then
      aval key acknowledge KEY --spent N --reason '…'.
-  3. aval message list --status parked: resume those that were not paid, %s. Leave those parked that were.
+  3. aval message resume --held-by restore --dry-run, and then without --dry-run: resumes those whose key has paid nothing that is
+     forgotten, and lists the others. Resume of these what was not paid, %s, and leave parked what was.
   4. Tell clients that ids and messages from after %s are unknown here: sent again under a new id they would be paid again.`,
 		"aval message resume MESSAGE", fmt.Sprint(moment(about.Made)))
 }

@@ -91,6 +91,26 @@ func (k *Keys) restore(ctx context.Context) error {
 	return nil
 }
 
+// SetAsideRestored quarantines every key, where the table of decisions was restored from a copy, and gives their number. What is known
+// here of nonces is newer than the table and counts no more: what the chain has seen beyond the table was decided and forgotten.
+func (k *Keys) SetAsideRestored(ctx context.Context, why string) (n int, err error) {
+	known, err := k.decided(ctx)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := k.reload(ctx)
+	for _, found := range rows {
+		if err == nil {
+			err = k.change(ctx, "keys.restored", found.id, func(r *record) (*key.Entry, error) {
+				*r = r.quarantined(why)
+				r.Holder, r.Nonce, r.Known = key.Restored, known[found.id].Nonce, true
+				return nil, nil
+			})
+		}
+	}
+	return len(rows), err
+}
+
 // readmit registers a key as it was.
 func (k *Keys) readmit(ctx context.Context, m key.Key) error {
 	r := record{Chain: m.Chain, Address: m.Address, Pool: m.Pool, Status: m.Status, Holder: m.Holder, Fence: m.Fence, Nonce: m.Nonce, Known: m.Known}
