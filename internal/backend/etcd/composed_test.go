@@ -125,6 +125,37 @@ func TestThePrefixOfAnotherDatabase(t *testing.T) {
 	}
 }
 
+// TestTheTableIsRestored: the table of decisions is an older copy, and etcd still knows what was decided since. That counts no more: a
+// key that has spent what is forgotten is not freed, and one that has spent nothing else is.
+func TestTheTableIsRestored(t *testing.T) {
+	c := newComposed(t)
+	k := c.open(t)
+	ids := addKeys(t, k, 2)
+	for _, id := range ids {
+		if err := k.Reconcile(t.Context(), id, 7); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pgtrial.Execute(t, c.Admin, "UPDATE aval.keys SET nonce = 5, settled = 5 WHERE id = '"+ids[0]+"'")
+	k = c.open(t)
+	if n, err := k.SetAsideRestored(t.Context(), "restored"); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	k = c.open(t)
+	for i, want := range []uint64{5, 7} {
+		found, err := k.Get(t.Context(), ids[i])
+		if err != nil || found.Status != key.Quarantined || found.Holder != key.Restored || found.Nonce != want {
+			t.Errorf("key %d after the restore: %+v, %v", i, found, err)
+		}
+	}
+	if err := k.Reconcile(t.Context(), ids[0], 7); !errors.Is(err, key.ErrForeignUse) {
+		t.Errorf("a key that has spent what is forgotten: %v", err)
+	}
+	if err := k.Reconcile(t.Context(), ids[1], 7); err != nil {
+		t.Errorf("a key that has spent what is known: %v", err)
+	}
+}
+
 // TestTheRegistryIsRestored: etcd has lost everything. What is decided goes on where it was, and fences too.
 func TestTheRegistryIsRestored(t *testing.T) {
 	c := newComposed(t)
