@@ -213,7 +213,7 @@ func TestNamedFieldsAreConfigured(t *testing.T) {
 	})
 }
 
-// The rules in policy.md and the definition in workflows.md are good ones.
+// The rules in policy.md, the definition in workflows.md and the parts of configurations in operations.md are good ones.
 func TestRulesAndWorkflowsShownAreGood(t *testing.T) {
 	var rules, workflow strings.Builder
 	for _, d := range documents(t) {
@@ -227,6 +227,14 @@ func TestRulesAndWorkflowsShownAreGood(t *testing.T) {
 				rules.WriteString(shown + "\n")
 			case "docs/workflows.md":
 				workflow.WriteString(shown + "\n")
+			case "docs/operations.md":
+				c, err := config.Parse(d.path, []byte(shown))
+				if err == nil && c.Data != config.Default().Data { // a whole file
+					err = c.Validate()
+				}
+				if err != nil {
+					t.Errorf("the configuration at line %d: %v", l.number, err)
+				}
 			}
 		}
 	}

@@ -16,7 +16,7 @@ const defaultProfile = "aval-data/dev-client.json"
 // which every process on the machine can read.
 type access struct {
 	URL      string `env:"AVAL_URL" group:"connect" help:"Address of the HTTP API. Without it: the profile's." placeholder:"URL"`
-	Profile  string `default:"${profile}" group:"connect" help:"The file with address and credentials that aval dev has written. AVAL_CLIENT_ID with AVAL_CLIENT_SECRET, or AVAL_TOKEN, come before it." placeholder:"FILE"`
+	Profile  string `default:"${profile}" env:"AVAL_PROFILE" group:"connect" help:"The file with address and credentials that aval dev has written. AVAL_CLIENT_ID with AVAL_CLIENT_SECRET, or AVAL_TOKEN, come before it." placeholder:"FILE"`
 	Operator bool   `group:"connect" help:"Act as the profile's operator, who sees all clients' messages."`
 
 	id, secret, token string

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalhq/aval/client"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
 
@@ -14,6 +15,7 @@ import (
 func TestSeveralProcessesOneKilled(t *testing.T) {
 	c := gather(t, place{processes: 3, attempts: 2})
 	c.strays = true
+	c.tokens()
 	if err := c.live[1].Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +100,24 @@ func TestSeveralProcessesOfOneRoleEach(t *testing.T) {
 	for _, i := range []int{0, 2, 4} {
 		if err := c.live[i].Stop(); err != nil {
 			t.Errorf("%s: %v", roles[i], err)
+		}
+	}
+}
+
+// tokens of the development issuer are good at every process, whoever has given them.
+func (c *crowd) tokens() {
+	c.t.Helper()
+	p := c.payers[0].at[0]
+	for _, from := range c.all {
+		given := &client.Credentials{URL: from.URL + "/oauth/token", ID: p.ID, Secret: p.Secret}
+		token, err := given.Token(c.t.Context())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, to := range c.all {
+			if got := (&stage.Party{URL: to.URL}).Do(c.t, "GET", "/v1/wallets", token, nil).Status; got != 200 {
+				c.t.Errorf("a token of %s is answered by %s with %d", from.URL, to.URL, got)
+			}
 		}
 	}
 }
