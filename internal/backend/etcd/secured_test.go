@@ -5,6 +5,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -27,24 +28,18 @@ func TestSecured(t *testing.T) {
 	login := etcd.Options{
 		Endpoints: []string{server.URL(t)}, TLS: server.Papers.TLS(t, "ca.pem", "machine"), User: "aval", Password: "secret", Name: "test", Faults: fault.New(),
 	}
-	suite := func(options etcd.Options) func(*testing.T) {
-		n := 0
-		return func(t *testing.T) {
-			keytest.Basic(t, func(t testing.TB) keytest.Harness {
-				n++
-				s := &storage{options: options}
-				s.options.Prefix += strings.Repeat("i", n) + "/" // of the case's own
-				t.Cleanup(func() { s.end(t) })
-				return keytest.Harness{Faults: options.Faults, Open: func(t testing.TB) key.Registry { return s.open(t) }}
-			})
-		}
-	}
 	login.Prefix = "/aval/"
-	t.Run("suite with a password", suite(login))
-	certified := login
-	certified.TLS, certified.User, certified.Password, certified.Prefix = server.Papers.TLS(t, "ca.pem", "worker"), "", "", "/worker/"
-	t.Run("suite with a certificate", suite(certified))
-
+	t.Run("suite", func(t *testing.T) { // with certificates alone: a login by a password is slow on purpose
+		n := 0
+		keytest.Run(t, func(t testing.TB) keytest.Harness {
+			n++
+			s := &storage{options: login}
+			s.options.TLS, s.options.User, s.options.Password = server.Papers.TLS(t, "ca.pem", "worker"), "", ""
+			s.options.Prefix = fmt.Sprintf("/worker/%d/", n) // of the case's own
+			t.Cleanup(func() { s.end(t) })
+			return keytest.Harness{Faults: login.Faults, Open: func(t testing.TB) key.Registry { return s.open(t) }}
+		})
+	})
 	t.Run("refusals", func(t *testing.T) {
 		for name, c := range map[string]struct {
 			code  string

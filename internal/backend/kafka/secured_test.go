@@ -38,7 +38,7 @@ func TestSecured(t *testing.T) {
 		return o
 	}
 	t.Run("suite", func(t *testing.T) {
-		bustest.Basic(t, func(t *testing.T) bustest.Harness {
+		bustest.Run(t, func(t *testing.T) bustest.Harness {
 			o := options(t)
 			o.Faults, o.Session = fault.New(), 2*time.Second
 			return bustest.Harness{Faults: o.Faults, Join: func(t *testing.T) bustest.Process { return join(t, o) }}
