@@ -10,8 +10,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/twmb/franz-go/pkg/kadm"
 
+	etcdtrial "github.com/avalhq/aval/internal/backend/etcd/trial"
+	kafkatrial "github.com/avalhq/aval/internal/backend/kafka/trial"
 	"github.com/avalhq/aval/internal/backend/postgres/trial"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
@@ -21,11 +22,11 @@ import (
 // certificate does not have.
 func TestSecuredScripts(t *testing.T) {
 	papers := stage.NewPapers(t)
-	database := &trial.Server{Given: stage.SecurePostgres(t, stage.NewServer(t, "postgres").URL(t), papers)}
-	broker := stage.NewSecuredKafka(t, "aval", "maker", "nobody")
-	broker.Allow(t, "maker", "aval.", kadm.OpCreate, kadm.OpAlter, kadm.OpDescribeConfigs)
-	broker.Allow(t, "aval", "aval.", kadm.OpRead, kadm.OpWrite, kadm.OpDescribeConfigs)
-	registry := stage.NewSecuredEtcd(t, 300)
+	database := &trial.Server{Given: trial.Secure(t, stage.NewServer(t, "postgres").URL(t), papers)}
+	broker := kafkatrial.NewSecured(t, "aval", "maker", "nobody")
+	broker.Allow(t, "maker", "aval.", "CREATE", "ALTER", "DESCRIBE_CONFIGS")
+	broker.Allow(t, "aval", "aval.", "READ", "WRITE", "DESCRIBE_CONFIGS")
+	registry := etcdtrial.NewSecured(t, 300)
 	registry.Papers.Issue(t, "machine")
 	registry.Know(t, "aval", "of etcd", "/aval/")
 	testscript.Run(t, testscript.Params{

@@ -11,16 +11,16 @@ import (
 	"time"
 
 	"github.com/avalhq/aval/internal/backend/etcd"
+	"github.com/avalhq/aval/internal/backend/etcd/trial"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/key/keytest"
 	"github.com/avalhq/aval/internal/fault"
 	"github.com/avalhq/aval/internal/problem"
-	"github.com/avalhq/aval/test/e2e/stage"
 )
 
 // TestSecured is about an etcd with TLS and users, whose logins last two seconds.
 func TestSecured(t *testing.T) {
-	server := stage.NewSecuredEtcd(t, 2)
+	server := trial.NewSecured(t, 2)
 	server.Papers.Issue(t, "machine") // of no user
 	server.Papers.Issue(t, "worker")
 	server.Know(t, "aval", "secret", "/aval/")
@@ -72,7 +72,7 @@ func TestSecured(t *testing.T) {
 
 // longSession leases while logins expire, users come and go, the password changes and changes back, and etcd is restarted, which
 // forgets all logins. Who waits for a key is woken through all of it, and no key is ever set aside.
-func longSession(t *testing.T, server *stage.SecuredEtcd, options etcd.Options) {
+func longSession(t *testing.T, server *trial.Secured, options etcd.Options) {
 	options.Prefix = "/aval/long/"
 	options.Session = 10 * time.Second // longer than a restart takes on a busy machine
 	s := &storage{options: options}

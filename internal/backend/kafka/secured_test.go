@@ -9,24 +9,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/avalhq/aval/internal/backend/kafka"
 	"github.com/avalhq/aval/internal/backend/kafka/trial"
 	"github.com/avalhq/aval/internal/bus"
 	"github.com/avalhq/aval/internal/bus/bustest"
 	"github.com/avalhq/aval/internal/fault"
-	"github.com/avalhq/aval/test/e2e/stage"
 )
 
 // TestSecured is about a broker with TLS, logins and rights: what the documents ask for is enough, and what is missing is told.
 func TestSecured(t *testing.T) {
-	broker := stage.NewSecuredKafka(t, "aval", "maker", "reader", "blind", "nobody")
+	broker := trial.NewSecured(t, "aval", "maker", "reader", "blind", "nobody")
 	inner := trial.Server{Given: broker.Inner(t)}
-	broker.Allow(t, "maker", "test-", kadm.OpCreate, kadm.OpAlter, kadm.OpDescribeConfigs)
-	broker.Allow(t, "aval", "test-", kadm.OpRead, kadm.OpWrite, kadm.OpDescribeConfigs)
-	broker.Allow(t, "reader", "test-", kadm.OpRead, kadm.OpDescribeConfigs)
-	broker.Allow(t, "blind", "test-", kadm.OpRead, kadm.OpWrite) // could not see that a topic forgets records
+	broker.Allow(t, "maker", "test-", "CREATE", "ALTER", "DESCRIBE_CONFIGS")
+	broker.Allow(t, "aval", "test-", "READ", "WRITE", "DESCRIBE_CONFIGS")
+	broker.Allow(t, "reader", "test-", "READ", "DESCRIBE_CONFIGS")
+	broker.Allow(t, "blind", "test-", "READ", "WRITE") // could not see that a topic forgets records
 	options := func(t *testing.T) kafka.Options {
 		o := inner.Empty(t)
 		o.Brokers, o.TLS = []string{broker.URL(t)}, broker.Papers.TLS(t, "ca.pem", "")

@@ -58,11 +58,17 @@ func (s *Server) Act(what string) error {
 // URL is the address of the running server, with its administrator.
 func (s *Server) URL(tb testing.TB) string {
 	tb.Helper()
-	url, err := os.ReadFile(filepath.Join(s.folder, s.name, "url"))
+	return s.Note(tb, "url")
+}
+
+// Note is what the server's script has written down under a name.
+func (s *Server) Note(tb testing.TB, name string) string {
+	tb.Helper()
+	text, err := os.ReadFile(filepath.Join(s.folder, s.name, name))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return strings.TrimSpace(string(url))
+	return strings.TrimSpace(string(text))
 }
 
 // NewKafka starts a broker that is reached by a way which can be cut: it tells its clients that way as its own address.
