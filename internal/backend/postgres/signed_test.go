@@ -310,7 +310,7 @@ func TestI15WhatIsNotAnnouncedIsFound(t *testing.T) {
 		c.mu.Unlock()
 		defer c.mu.Lock()
 		c.must(c.verifier.Sweep(t.Context()))
-		return c.seen(verify.Unseen) >= 2
+		return c.seen(verify.Unseen) >= 2 && c.seen(verify.Good) >= 4
 	})
 	c.must(c.verifier.Sweep(t.Context()))
 	if c.seen(verify.Good) != 4 || c.seen(verify.Unseen) != 2 {

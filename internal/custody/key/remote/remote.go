@@ -29,7 +29,7 @@ type Registry interface {
 
 const (
 	patience = 10 * time.Second // how long an answer to what does not wait for a key may take
-	parting  = 2 * time.Second  // how long who gives up waiting for a key waits to hear that it was given up
+	parting  = 5 * time.Second  // how long who gives up waiting for a key waits to hear that it was given up
 	silence  = 5 * time.Second  // after which the other side is asked whether it lives, and how long it may take to answer
 )
 
