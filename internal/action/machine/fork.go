@@ -2,7 +2,6 @@ package machine
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -218,14 +217,11 @@ func (m *mover) inner(st *State, f *Fork, index int) (*mover, error) {
 		inner.ext = b.vars
 	}
 	if st.Type == Map {
-		items, err := m.items(st)
-		if err == nil && f.Total != len(items) {
-			err = errors.New("the place of the message does not fit its data")
-		}
+		one, err := m.nth(st, index)
 		if err != nil {
 			return nil, err
 		}
-		inner.item = &item{index, items[index]}
+		inner.item = &item{index, one}
 	}
 	return inner, nil
 }

@@ -29,6 +29,18 @@ func (m *mover) items(st *State) ([]any, error) {
 	return list, nil
 }
 
+// nth is one of them. What is stored may be of other data: then they are not as many as were begun with.
+func (m *mover) nth(st *State, index int) (any, error) {
+	items, err := m.items(st)
+	if err == nil && m.place.Fork.Total != len(items) {
+		err = errors.New("the place of the message does not fit its data")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return items[index], nil
+}
+
 // selected is the value that a Map goes through.
 func (m *mover) selected(st *State) (any, error) {
 	input, err := m.data()
@@ -68,12 +80,12 @@ func (m *mover) given(st *State, index int) (json.RawMessage, error) {
 		}
 		return encode(parameters)
 	}
-	items, err := m.items(st)
+	one, err := m.nth(st, index)
 	if err != nil {
 		return nil, err
 	}
 	if st.flow.parameters == nil {
-		return encode(items[index])
+		return encode(one)
 	}
 	input, err := m.data()
 	if err != nil {
@@ -83,7 +95,7 @@ func (m *mover) given(st *State, index int) (json.RawMessage, error) {
 		return nil, err
 	}
 	outer := m.item
-	m.item = &item{index, items[index]}
+	m.item = &item{index, one}
 	defer func() { m.item = outer }()
 	selected, err := st.flow.parameters.eval(m.view(input, "item "+strconv.Itoa(index)))
 	if err != nil {
@@ -95,15 +107,15 @@ func (m *mover) given(st *State, index int) (json.RawMessage, error) {
 func (m *mover) givenCEL(st *State, index int) (json.RawMessage, error) {
 	source := st.arguments
 	if st.Type == Map {
-		items, err := m.items(st)
+		one, err := m.nth(st, index)
 		if err != nil {
 			return nil, err
 		}
 		if source = st.selector; source == nil {
-			return encode(items[index])
+			return encode(one)
 		}
 		outer := m.item
-		m.item = &item{index, items[index]}
+		m.item = &item{index, one}
 		defer func() { m.item = outer }()
 	}
 	if source != nil {

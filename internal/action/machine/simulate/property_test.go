@@ -187,7 +187,10 @@ func FuzzStoredPlace(f *testing.F) {
 	} {
 		f.Add([]byte(seed), []byte(nil), []byte(nil), `{"a":"abc","l":[1]}`, byte(0))
 	}
-	f.Add([]byte(`{"v":2,"s":"F","p":"r","f":{"t":2}}`), []byte(`{"p":{"s":"T","p":"r"}}`), []byte(`{"p":{"s":"M","p":"r","f":{"t":1}}}`), `{"a":"abc","l":[1]}`, byte(1))
+	for _, body := range []string{`{"a":"abc","l":[1]}`, `{"l":[]}`} { // the data of the place, and other data
+		f.Add([]byte(`{"v":2,"s":"F","p":"r","f":{"t":2}}`), []byte(`{"p":{"s":"T","p":"r"}}`), []byte(`{"p":{"s":"M","p":"r","f":{"t":1}}}`), body, byte(1))
+		f.Add([]byte(`{"v":2,"s":"F","f":{"t":2}}`), []byte(`{"p":{"s":"T","p":"r"}}`), []byte(`{"p":{"s":"M","f":{"t":1}}}`), body, byte(0))
+	}
 	f.Fuzz(func(t *testing.T, raw, one, two []byte, body string, kind byte) {
 		var parts []machine.Part
 		for i, data := range [][]byte{one, two} {
