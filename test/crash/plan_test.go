@@ -52,9 +52,9 @@ var points = []point{
 	{name: "action.park", hits: 1, besides: "signer.sign.before=fail@1,"},
 }
 
-// byChance are points that a run passes only where the chain is slow enough for a transaction to be raised; transactiontest
-// strikes them.
-var byChance = []string{"transactions.replace", "transactions.seal"}
+// byChance are points that a run passes only where the chain is slow enough for a transaction to be raised, which transactiontest
+// strikes; and where a message is nudged in the moment in which it waits in Guarantee, which is a hint that may be lost.
+var byChance = []string{"transactions.replace", "transactions.seal", "feeder.nudge"}
 
 // strike is what one life of the process ends with.
 type strike struct {
