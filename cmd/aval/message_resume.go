@@ -1,12 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
 	"github.com/avalhq/aval/client"
+	"github.com/avalhq/aval/internal/guarantee"
 )
 
 type messageResume struct {
@@ -105,7 +105,7 @@ func (c *messageResume) held(ctx context.Context, api *client.Client) (held []cl
 			return nil, err
 		}
 		for _, m := range page.Messages {
-			if strings.HasPrefix(m.Reason, "held by "+c.HeldBy+": ") {
+			if strings.HasPrefix(m.Reason, guarantee.HeldBy(c.HeldBy)) {
 				held = append(held, m)
 			}
 		}
@@ -149,7 +149,7 @@ func (d *doubts) about(ctx context.Context, m client.Record) (string, error) {
 	case m.Wallet == "":
 		return "", nil
 	case key == "":
-		return "there is no wallet " + cmp.Or(m.Wallet, "of it"), nil
+		return "there is no wallet " + m.Wallet, nil
 	case d.aside[key]:
 		return fmt.Sprintf("its key %s is set aside; aval key show says why", key), nil
 	}

@@ -120,10 +120,13 @@ func (s *Service) Get(ctx context.Context, id message.ID) (Record, []Entry, erro
 	return s.Store.Get(ctx, id)
 }
 
+// HeldBy begins the reason of a message that somebody has parked.
+func HeldBy(by string) string { return "held by " + by + ": " }
+
 // Park holds a message where it stands until an operator resumes it.
 func (s *Service) Park(ctx context.Context, id message.ID, by, reason string) error {
 	return s.act(ctx, id, by, "parked", reason, func(_ Record, t *Transition) error {
-		t.Status, t.Reason = Parked, "held by "+by+": "+reason
+		t.Status, t.Reason = Parked, HeldBy(by)+reason
 		return nil
 	})
 }

@@ -130,12 +130,7 @@ func TestThePrefixOfAnotherDatabase(t *testing.T) {
 func TestTheTableIsRestored(t *testing.T) {
 	c := newComposed(t)
 	k := c.open(t)
-	ids := addKeys(t, k, 2)
-	for _, id := range ids {
-		if err := k.Reconcile(t.Context(), id, 7); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ids := usedKeys(t, k, 2)
 	pgtrial.Execute(t, c.Admin, "ALTER TABLE aval.keys DISABLE TRIGGER USER; UPDATE aval.keys SET nonce = 5, settled = 5 WHERE id = '"+ids[0]+"'")
 	k = c.open(t)
 	if n, err := k.SetAsideRestored(t.Context(), "restored"); n != 2 || err != nil {
@@ -160,12 +155,7 @@ func TestTheTableIsRestored(t *testing.T) {
 func TestTheRegistryIsRestored(t *testing.T) {
 	c := newComposed(t)
 	k := c.open(t)
-	ids := addKeys(t, k, 3) // free, held, distrusted
-	for _, id := range ids {
-		if err := k.Reconcile(t.Context(), id, 7); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ids := usedKeys(t, k, 3) // free, held, distrusted
 	for range 4 {
 		decideOne(t, c, k, ids[0], true)
 	}
@@ -200,11 +190,8 @@ func TestTheRegistryIsRestored(t *testing.T) {
 func TestA15TheRegistryIsRestoredFromACopy(t *testing.T) {
 	c := newComposed(t)
 	k := c.open(t)
-	ids := addKeys(t, k, 2)
+	ids := usedKeys(t, k, 2)
 	for _, id := range ids {
-		if err := k.Reconcile(t.Context(), id, 7); err != nil {
-			t.Fatal(err)
-		}
 		decideOne(t, c, k, id, true)
 	}
 	putBack := copied(t, c.options)

@@ -58,6 +58,18 @@ func addKeys(t testing.TB, k *etcd.Keys, n int) (ids []string) {
 	return ids
 }
 
+// usedKeys are keys of which the chain shows that seven nonces are spent.
+func usedKeys(t testing.TB, k *etcd.Keys, n int) []string {
+	t.Helper()
+	ids := addKeys(t, k, n)
+	for _, id := range ids {
+		if err := k.Reconcile(t.Context(), id, 7); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ids
+}
+
 func anyKey(k *etcd.Keys) key.Request {
 	return key.Request{Holder: k.Process() + "/sign", Chain: network, Pool: "hot", TTL: time.Hour}
 }
