@@ -153,12 +153,18 @@ func (w *world) status(hash string) chain.Status {
 	return chain.Status{State: chain.Unknown, Head: w.head()}
 }
 
-// lag is a look through a node that is some blocks behind.
+// lag is a look through a node that is some blocks behind. What it takes of nonces that the chain has spent it drops when it has
+// caught up.
 func (w *world) lag(behind int) {
 	whole := w.blocks
 	w.blocks = whole[:max(1, len(whole)-behind)]
-	defer func() { w.blocks = whole }()
 	w.look()
+	w.blocks = whole
+	for nonce := range w.pool {
+		if nonce < w.nonce() {
+			delete(w.pool, nonce)
+		}
+	}
 }
 
 // look does what a Keeper does at a new head.
