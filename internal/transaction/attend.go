@@ -110,7 +110,7 @@ func (k *Keeper) study(ctx context.Context, l *lane, info Lane, v View, rules Ru
 	if err := k.policies(ctx, l, open, v); err != nil {
 		return err
 	}
-	acts, err := k.plan(ctx, info, open, &v)
+	acts, err := k.plan(ctx, info, open, &v, rules)
 	if err != nil {
 		return err
 	}
@@ -155,10 +155,10 @@ func (k *Keeper) policies(ctx context.Context, l *lane, open []Open, v View) err
 }
 
 // plan asks for the quotes that the plan wants, each once, until it wants no more.
-func (k *Keeper) plan(ctx context.Context, info Lane, open []Open, v *View) ([]Act, error) {
+func (k *Keeper) plan(ctx context.Context, info Lane, open []Open, v *View, rules Rules) ([]Act, error) {
 	v.Quotes, v.Traces = map[int]chain.Quote{}, map[uint64]chain.Trace{}
 	for {
-		acts := Plan(info, open, *v, k.options.Rules)
+		acts := Plan(info, open, *v, rules)
 		known := len(v.Quotes) + len(v.Traces)
 		for _, a := range acts {
 			if err := k.inquire(ctx, info, open, v, a); err != nil {

@@ -82,6 +82,9 @@ func TestAWindowFollowsTheNodesAnswers(t *testing.T) {
 	if all[0] != 16 || all[len(all)-1] != 40 || node.most.Load() > 40 {
 		t.Fatalf("with room for all the window was %v, and the node had %d at once", all, node.most.Load())
 	}
+	if node.most.Load() <= 24 {
+		t.Errorf("the window was %v, and the node had no more than %d at once", all, node.most.Load())
+	}
 	for i := 1; i < len(all); i++ {
 		if all[i] != min(all[i-1]+8, 40) {
 			t.Errorf("it grew from %d to %d", all[i-1], all[i])
