@@ -9,19 +9,20 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/clients"
+	"github.com/avalhq/aval/internal/together"
 )
 
 // Clients is clients.Store on the system of record. Nothing is remembered in the process: another one may have disabled a
 // client a moment ago. The server answers from its memory, and those who ask at the same time with one statement.
 type Clients struct {
 	db   *DB
-	asks *shared[clients.Client]
+	asks *together.Reads[string, clients.Client]
 }
 
 // NewClients serves the port from db.
 func NewClients(db *DB) *Clients {
 	c := &Clients{db: db}
-	c.asks = newShared(c.some)
+	c.asks = together.New(c.some)
 	return c
 }
 
@@ -97,7 +98,9 @@ func putClient(ctx context.Context, tx pgx.Tx, c clients.Client) error {
 
 // Get reads a client.
 func (c *Clients) Get(ctx context.Context, id string) (clients.Client, error) {
-	found, there, err := c.asks.get(ctx, clean(id))
+	id = clean(id)
+	all, err := c.asks.Get(ctx, id)
+	found, there := all[id]
 	if err == nil && !there {
 		err = clients.ErrUnknown
 	}

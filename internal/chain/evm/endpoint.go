@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/together"
 )
 
 // endpoint is one node's address with all that is known of the node: the connection, whether it serves the chain, how often it
@@ -31,6 +32,7 @@ type endpoint struct {
 	breaker   circuitbreaker.CircuitBreaker[any]
 	closed    atomic.Bool
 	ledger    ledger
+	numbered  *together.Reads[hexutil.Uint64, common.Hash] // the canonical blocks' hashes
 
 	mu      sync.Mutex
 	head    uint64    // of its newest block, as last told
@@ -55,10 +57,12 @@ const (
 )
 
 func newEndpoint(config *Config, address, name string, known *identity) *endpoint {
-	return &endpoint{
+	e := &endpoint{
 		url: address, name: name, config: config, identity: known, since: time.Now(), most: config.MaxBatch,
 		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(failures).WithDelay(pause).Build(),
 	}
+	e.numbered = together.New(e.named)
+	return e
 }
 
 // display is the part of an endpoint that may be shown: user, path and query can hold credentials.

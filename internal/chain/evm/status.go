@@ -3,6 +3,7 @@ package evm
 import (
 	"context"
 	"math/big"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -22,8 +23,8 @@ type receipt struct {
 	Price   *hexutil.Big   `json:"effectiveGasPrice"`
 }
 
-// Status looks transactions up: receipts, of many those of whole blocks, and the head; in a last round trip what has no receipt, and whether
-// each receipt's block is the canonical one of its number (I14). A receipt of a block that was reorganised away is Pending, and
+// Status looks transactions up: receipts, of many those of whole blocks, and the head; then whether each receipt's block is
+// the canonical one of its number (I14), and what has no receipt. A receipt of a block that was reorganised away is Pending, and
 // so is one of a block above the head: the node's balances do not show it yet. Of several nodes' answers the cautious one
 // counts: mined is what all have in the same block, as deep as the least of them has it; unknown is what none has.
 func (n *Network) Status(ctx context.Context, hashes []string) ([]chain.Status, error) {
@@ -74,7 +75,11 @@ func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.St
 	if err := e.history(ctx, append(elems, request(&head, "eth_blockNumber"))); err != nil {
 		return nil, err
 	}
-	canonical, known, err := e.confirm(ctx, wanted, receipts)
+	canonical, err := e.canonical(ctx, receipts)
+	if err != nil {
+		return nil, err
+	}
+	known, err := e.pooled(ctx, wanted, receipts)
 	if err != nil {
 		return nil, err
 	}
@@ -95,39 +100,57 @@ func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.St
 	return statuses, nil
 }
 
-// confirm asks for the canonical hashes of the receipts' blocks and for the transactions that have no receipt.
-func (e *endpoint) confirm(ctx context.Context, wanted []common.Hash, receipts []*receipt) (map[hexutil.Uint64]common.Hash, map[common.Hash]bool, error) {
-	type block struct {
-		Hash common.Hash `json:"hash"`
+// canonical gives the hashes of the blocks that the receipts' numbers have now. Lanes that are looked at together have their receipts in
+// the same blocks: they are asked for together.
+func (e *endpoint) canonical(ctx context.Context, receipts []*receipt) (map[hexutil.Uint64]common.Hash, error) {
+	var numbers []hexutil.Uint64
+	for _, r := range receipts {
+		if r != nil && !slices.Contains(numbers, r.Number) {
+			numbers = append(numbers, r.Number)
+		}
 	}
-	blocks := make(map[hexutil.Uint64]**block)
+	return e.numbered.Get(ctx, numbers...)
+}
+
+// named asks for the hashes of the blocks of some numbers. What the node has no block for is left out.
+func (e *endpoint) named(ctx context.Context, numbers []hexutil.Uint64) (map[hexutil.Uint64]common.Hash, error) {
+	blocks := make([]*struct {
+		Hash common.Hash `json:"hash"`
+	}, len(numbers))
+	elems := make([]rpc.BatchElem, len(numbers))
+	for i, number := range numbers {
+		elems[i] = request(&blocks[i], "eth_getBlockByNumber", number, false)
+	}
+	if err := e.history(ctx, elems); err != nil {
+		return nil, err
+	}
+	hashes := make(map[hexutil.Uint64]common.Hash, len(numbers))
+	for i, block := range blocks {
+		if block != nil {
+			hashes[numbers[i]] = block.Hash
+		}
+	}
+	return hashes, nil
+}
+
+// pooled says which of the transactions that have no receipt the node knows.
+func (e *endpoint) pooled(ctx context.Context, wanted []common.Hash, receipts []*receipt) (map[common.Hash]bool, error) {
 	found := make(map[common.Hash]**struct{})
 	var elems []rpc.BatchElem
 	for i, r := range receipts {
-		if r == nil {
-			if found[wanted[i]] == nil {
-				found[wanted[i]] = new(*struct{})
-				elems = append(elems, request(found[wanted[i]], "eth_getTransactionByHash", wanted[i]))
-			}
-		} else if blocks[r.Number] == nil {
-			blocks[r.Number] = new(*block)
-			elems = append(elems, request(blocks[r.Number], "eth_getBlockByNumber", r.Number, false))
+		if r == nil && found[wanted[i]] == nil {
+			found[wanted[i]] = new(*struct{})
+			elems = append(elems, request(found[wanted[i]], "eth_getTransactionByHash", wanted[i]))
 		}
 	}
 	if err := e.history(ctx, elems); err != nil {
-		return nil, nil, err
-	}
-	canonical := make(map[hexutil.Uint64]common.Hash, len(blocks))
-	for number, b := range blocks {
-		if *b != nil {
-			canonical[number] = (*b).Hash
-		}
+		return nil, err
 	}
 	known := make(map[common.Hash]bool, len(found))
 	for hash, tx := range found {
 		known[hash] = *tx != nil
 	}
-	return canonical, known, nil
+	return known, nil
 }
 
 func (r *receipt) status(head uint64) chain.Status {

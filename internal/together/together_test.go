@@ -1,4 +1,4 @@
-package postgres
+package together_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/avalhq/aval/internal/together"
 )
 
 // slowTable answers a key with the number of the read, a second after it was asked.
@@ -29,17 +31,17 @@ func (s *slowTable) read(_ context.Context, keys []string) (map[string]int, erro
 	return found, err
 }
 
-// TestSharedReads: who asks while a statement is under way is not answered by that one, which may have read before the question,
+// TestReads: who asks while a read is under way is not answered by that one, which may have read before the question,
 // but together with all others by the next.
-func TestSharedReads(t *testing.T) {
+func TestReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &slowTable{}
-		s := newShared(table.read)
+		s := together.New(table.read)
 		var all sync.WaitGroup
 		ask := func(key string, want int) {
 			all.Go(func() {
-				if got, there, err := s.get(t.Context(), key); got != want || there != (want > 0) || err != nil {
-					t.Errorf("%s: %d, %v, %v; want it of read %d", key, got, there, err, want)
+				if found, err := s.Get(t.Context(), key); found[key] != want || err != nil {
+					t.Errorf("%s: %d, %v; want it of read %d", key, found[key], err, want)
 				}
 			})
 			synctest.Wait()
@@ -60,21 +62,21 @@ func TestSharedReads(t *testing.T) {
 	})
 }
 
-func TestSharedReadsFailTogetherAndEndAlone(t *testing.T) {
+func TestReadsFailTogetherAndEndAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &slowTable{err: errors.New("gone")}
-		s := newShared(table.read)
+		s := together.New(table.read)
 		hurried, stop := context.WithTimeout(t.Context(), time.Millisecond)
 		defer stop()
-		if _, _, err := s.get(hurried, "a"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Get(hurried, "a"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("who has no time left is told %v", err)
 		}
-		if _, _, err := s.get(t.Context(), "a"); !errors.Is(err, table.err) {
+		if _, err := s.Get(t.Context(), "a"); !errors.Is(err, table.err) {
 			t.Errorf("the next read's error is %v", err)
 		}
 		table.err = nil
-		if got, there, err := s.get(t.Context(), "a"); got != 3 || !there || err != nil {
-			t.Errorf("after a failure: %d, %v, %v", got, there, err)
+		if found, err := s.Get(t.Context(), "a"); found["a"] != 3 || err != nil {
+			t.Errorf("after a failure: %d, %v", found["a"], err)
 		}
 	})
 }
