@@ -11,6 +11,7 @@ import (
 	"github.com/avalhq/aval/internal/leader"
 	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/internal/together"
 )
 
 // What the zero values of a Follower mean.
@@ -23,10 +24,6 @@ const (
 	longestRetry   = 5 * time.Second
 	observeTimeout = time.Second
 	waitForLeader  = 25 * time.Millisecond // between two looks at what another process has applied
-
-	crowd        = 64                     // events in a batch from which on more are gathered for the next one
-	gather       = 8                      // times as long as this batch took to apply
-	longestPause = 400 * time.Millisecond // and at the most
 )
 
 // Lag is how far Reference is behind Guarantee.
@@ -123,18 +120,10 @@ func (f *Follower) follow(ctx context.Context) error {
 			return err
 		}
 		least := f.Pace - time.Since(began)
-		if lifecycle.Sleep(ctx, max(least, f.pause(time.Since(read), len(events)))) != nil {
+		if lifecycle.Sleep(ctx, max(least, together.Pause(len(events), f.Batch, time.Since(read)))) != nil {
 			return ctx.Err()
 		}
 	}
-}
-
-// pause is how long to let events gather after a batch of so many took so long. A full one tells that others wait already.
-func (f *Follower) pause(took time.Duration, events int) time.Duration {
-	if events < crowd || events >= f.Batch {
-		return 0
-	}
-	return min(gather*took, longestPause)
 }
 
 // start tells after which event to read on, and rebuilds when the outbox does not reach back that far.

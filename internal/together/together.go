@@ -1,4 +1,5 @@
-// Package together answers those who ask the same source at the same time with one read.
+// Package together does at once what can be done at once: it answers those who ask the same source at the same time with one read, and
+// says how long to wait for more.
 package together
 
 import (
@@ -6,7 +7,24 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
+
+const (
+	crowd   = 64                     // done together, from which on more are waited for
+	portion = 8                      // times as long as it took
+	longest = 400 * time.Millisecond // and at the most
+)
+
+// Pause is how long whoever has just done so many things together, of at most so many, rests while more of them gather: under load
+// that makes the next ones cheaper, and leaves the machine to what they wait for. Few are no load, and as many as were allowed say that
+// others wait already: then it is 0.
+func Pause(done, most int, took time.Duration) time.Duration {
+	if done < crowd || done >= most {
+		return 0
+	}
+	return min(portion*took, longest)
+}
 
 // Reads answers all who ask while a read is under way with the next one. So a question is answered by a read that began after it
 // was asked, which sees every write that had returned by then, and under load a read answers many.

@@ -11,7 +11,9 @@ import (
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/problem"
+	"github.com/avalhq/aval/internal/together"
 )
 
 // parallel is how many Runs of one action go on at once where the action does not say.
@@ -36,13 +38,20 @@ func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
 			for {
 				select {
 				case <-e.queue.signal:
-					e.run(ctx, e.queue.take(e.action.Batch))
+					e.work(ctx)
 				case <-ctx.Done():
 					return
 				}
 			}
 		})
 	}
+}
+
+// work runs what waits, and lets more gather under load: a batch of twice as many leases as many keys, and asks a node as often.
+func (e *executor) work(ctx context.Context) {
+	batch, begun := e.queue.take(e.action.Batch), time.Now()
+	e.run(ctx, batch)
+	_ = lifecycle.Sleep(ctx, together.Pause(len(batch), e.action.Batch, time.Since(begun))) // fails when ctx ends, and with it the worker
 }
 
 // run runs a batch. What was abandoned before it began is not begun.

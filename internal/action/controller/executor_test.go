@@ -5,7 +5,9 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/avalhq/aval/internal/action/machine"
@@ -87,4 +89,44 @@ func TestWhatHasNoEffectIsRunTogether(t *testing.T) {
 			t.Errorf("the answers were %v, want %v", got, states)
 		}
 	}
+}
+
+// TestUnderLoadMoreIsRunTogether: after a large run the next one waits until more has gathered; what comes alone is run at once.
+func TestUnderLoadMoreIsRunTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ran []int
+		begun := time.Now()
+		var at []time.Duration
+		actions, err := step.NewRegistry(step.Action{Name: "lease", Effect: true, Batch: 1024, Parallel: 1, Run: func(_ context.Context, tasks []step.Task) []step.Outcome {
+			ran, at = append(ran, len(tasks)), append(at, time.Since(begun))
+			time.Sleep(10 * time.Millisecond)
+			return make([]step.Outcome, len(tasks))
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := New(nil, nil, nil, actions, Config{InFlight: 1024})
+		e := c.executors["lease"]
+		push := func(n int) {
+			for range n {
+				e.queue.push(&flight{w: &work{}, run: machine.Run{State: "Sign"}})
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var workers sync.WaitGroup
+		push(100)
+		e.start(ctx, &workers)
+		for range 50 { // while the first run and the rest after it last
+			time.Sleep(time.Millisecond)
+			push(1)
+		}
+		time.Sleep(time.Second)
+		push(1)
+		time.Sleep(time.Second)
+		stop()
+		workers.Wait()
+		if !slices.Equal(ran, []int{100, 50, 1}) || at[1] != 90*time.Millisecond || at[2] != 1050*time.Millisecond {
+			t.Errorf("run together were %v, after %v", ran, at)
+		}
+	})
 }
