@@ -103,6 +103,19 @@ func newMeter(flags benchFlags) *meter {
 	return &meter{flags: flags, places: make(chan struct{}, flags.InFlight)}
 }
 
+// profiled makes the file of the CPU profile, where one is wanted; end closes both.
+func (m *meter) profiled() (end func(), err error) {
+	if m.flags.Profile == "" {
+		return func() {}, nil
+	}
+	made, err := os.Create(m.flags.Profile)
+	if err != nil {
+		return nil, problem.New(problem.Invalid, "flag-invalid", "cannot write the profile: %w", err)
+	}
+	m.profile = made
+	return func() { pprof.StopCPUProfile(); _ = made.Close() }, nil
+}
+
 // Begin starts the clock, when all is prepared.
 func (m *meter) Begin() {
 	if m.profile != nil {
@@ -224,10 +237,15 @@ func cpuTime() time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
+// median is the run in the middle by rate.
+func median[F any](runs []F, rate func(F) float64) F {
+	sorted := slices.SortedFunc(slices.Values(runs), func(a, b F) int { return cmp.Compare(rate(a), rate(b)) })
+	return sorted[len(sorted)/2]
+}
+
 // printFigures prints the runs and their median; of a single run, that run. JSON is the median alone.
 func printFigures(out io.Writer, asJSON bool, runs []figures) error {
-	sorted := slices.SortedFunc(slices.Values(runs), func(a, b figures) int { return cmp.Compare(a.Rate, b.Rate) })
-	median := sorted[len(sorted)/2]
+	median := median(runs, func(f figures) float64 { return f.Rate })
 	if asJSON {
 		return json.NewEncoder(out).Encode(median)
 	}

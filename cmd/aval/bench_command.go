@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
-	"runtime/pprof"
 
 	"github.com/avalhq/aval/internal/problem"
 )
@@ -85,25 +83,13 @@ func (f *benchFlags) bench(s *screen, scenario func(*meter) (figures, error)) er
 	return printFigures(s.out, s.json, runs)
 }
 
-// profileTo makes the file of a CPU profile; end closes both.
-func profileTo(name string) (file io.Writer, end func(), err error) {
-	made, err := os.Create(name)
-	if err != nil {
-		return nil, nil, problem.New(problem.Invalid, "flag-invalid", "cannot write the profile: %w", err)
-	}
-	return made, func() { pprof.StopCPUProfile(); _ = made.Close() }, nil
-}
-
 func (f *benchFlags) once(scenario func(*meter) (figures, error)) (figures, error) {
 	m := newMeter(*f)
-	if f.Profile != "" {
-		file, end, err := profileTo(f.Profile)
-		if err != nil {
-			return figures{}, err
-		}
-		defer end()
-		m.profile = file
+	end, err := m.profiled()
+	if err != nil {
+		return figures{}, err
 	}
+	defer end()
 	defer m.progress(os.Stderr)()
 	return scenario(m)
 }

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"text/tabwriter"
@@ -16,8 +13,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"github.com/avalhq/aval/internal/chain/evm"
-	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/typeid"
@@ -68,18 +63,13 @@ func (c *benchLeasesCommand) Run(ctx context.Context, s *screen) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	b, err := c.open(ctx)
-	if err != nil {
+	b := leasesBench{benchLeasesCommand: c}
+	if b.benchStorage, err = openBench(ctx, c.File, c.Profile); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.storage.close()) }()
-	if c.Profile != "" {
-		file, end, err := profileTo(c.Profile)
-		if err != nil {
-			return err
-		}
-		defer end()
-		b.meter.profile = file
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.prepare(ctx); err != nil {
+		return err
 	}
 	var all, medians []leaseFigures
 	for _, workers := range c.Workers {
@@ -92,8 +82,7 @@ func (c *benchLeasesCommand) Run(ctx context.Context, s *screen) (err error) {
 			runs = append(runs, got)
 		}
 		all = append(all, runs...)
-		slices.SortFunc(runs, func(a, b leaseFigures) int { return cmp.Compare(a.Rate, b.Rate) })
-		median := runs[len(runs)/2]
+		median := median(runs, func(f leaseFigures) float64 { return f.Rate })
 		if medians = append(medians, median); c.Runs > 1 {
 			median.Scenario = "median"
 			all = append(all, median)
@@ -112,60 +101,17 @@ func leaseTable(s *screen, runs []leaseFigures) {
 	_ = w.Flush() // to a terminal or a file, as the answers are
 }
 
-// leasesBench is a registry with a pool of the bench's own.
 type leasesBench struct {
 	*benchLeasesCommand
-	storage storage
-	meter   *meter
-	network string
-	pool    string
-}
-
-func (c *benchLeasesCommand) open(ctx context.Context) (b *leasesBench, err error) {
-	cfg := config.Default()
-	if c.File != "" {
-		if cfg, err = config.Load(c.File); err != nil {
-			return nil, err
-		}
-	}
-	b = &leasesBench{benchLeasesCommand: c, meter: newMeter(benchFlags{InFlight: 1}), network: evm.NewCodec(cfg.Chain.ID).ID(), pool: typeid.New("bench")}
-	remove := func() error { return nil }
-	if cfg.Database.URL == "" { // the files of an Aval are left alone
-		folder, err := os.MkdirTemp("", "aval-bench-")
-		if err != nil {
-			return nil, err
-		}
-		cfg.Data, remove = filepath.Join(folder, "data"), func() error { return os.RemoveAll(folder) }
-		if err := os.Mkdir(cfg.Data, 0o700); err != nil {
-			return nil, errors.Join(err, remove())
-		}
-	}
-	if b.storage, err = openStorage(ctx, cfg, nil); err != nil {
-		return nil, errors.Join(err, remove())
-	}
-	opened := b.storage.close
-	b.storage.close = func() error { return errors.Join(opened(), remove()) }
-	if err = b.prepare(ctx); err != nil {
-		return nil, errors.Join(err, b.storage.close())
-	}
-	return b, nil
+	benchStorage
 }
 
 // prepare registers keys that nobody can sign with.
 func (b *leasesBench) prepare(ctx context.Context) error {
-	if b.storage.contract != nil {
-		_, begun, err := b.storage.contract(ctx)
-		if err != nil {
-			return err
-		}
-		if begun {
-			return misused("bench-database-used", "an Aval has been started on this database; name one that is used for nothing else, and prepare it with aval database init")
-		}
-	}
 	for range b.Keys {
 		address := make([]byte, common.AddressLength)
 		_, _ = rand.Read(address) // it never fails
-		if err := b.storage.keys.Add(ctx, key.Key{ID: typeid.New("key"), Chain: b.network, Address: "0x" + hex.EncodeToString(address), Pool: b.pool}); err != nil {
+		if err := b.keys.Add(ctx, key.Key{ID: typeid.New("key"), Chain: b.network, Address: "0x" + hex.EncodeToString(address), Pool: b.pool}); err != nil {
 			return err
 		}
 	}
@@ -197,7 +143,7 @@ func (b *leasesBench) measure(ctx context.Context, workers int) (f leaseFigures,
 	defer stop()
 	b.meter.Begin()
 	for n := range workers {
-		group.Go(func() { b.work(ctx, running, fmt.Sprintf("%s/bench-%d", b.storage.holder, n), &done) })
+		group.Go(func() { b.work(ctx, running, fmt.Sprintf("%s/bench-%d", b.holder, n), &done) })
 	}
 	group.Wait()
 	seconds, cpu := time.Since(b.meter.begun).Seconds(), cpuTime()-b.meter.cpu
@@ -217,9 +163,9 @@ func (b *leasesBench) measure(ctx context.Context, workers int) (f leaseFigures,
 func (b *leasesBench) work(ctx, running context.Context, holder string, done *cycles) {
 	for running.Err() == nil {
 		began := time.Now()
-		l, err := b.storage.keys.Lease(running, key.Request{Holder: holder, Chain: b.network, Pool: b.pool, TTL: time.Minute})
+		l, err := b.keys.Lease(running, key.Request{Holder: holder, Chain: b.network, Pool: b.pool, TTL: time.Minute})
 		if err == nil {
-			err = b.storage.keys.Release(ctx, l)
+			err = b.keys.Release(ctx, l)
 		} else if running.Err() != nil {
 			return // it had no key when the time was over
 		}

@@ -13,15 +13,12 @@ import (
 
 	"github.com/avalhq/aval/internal/bus"
 	"github.com/avalhq/aval/internal/chain"
-	"github.com/avalhq/aval/internal/chain/evm"
-	"github.com/avalhq/aval/internal/config"
 	"github.com/avalhq/aval/internal/custody/keystore/sealed"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/custody/verify"
 	"github.com/avalhq/aval/internal/lifecycle"
 	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/relay"
-	"github.com/avalhq/aval/internal/typeid"
 )
 
 type benchSigningCommand struct {
@@ -59,11 +56,14 @@ func (c *benchSigningCommand) Run(ctx context.Context, s *screen) (err error) {
 	if c.Count < 1 || c.Keys < 1 || c.Batch < 1 {
 		return misused("flag-invalid", "--count, --keys and --batch have to be 1 or more")
 	}
-	b, err := c.open(ctx)
-	if err != nil {
+	b := signingBench{benchSigningCommand: c}
+	if b.benchStorage, err = openBench(ctx, c.File, c.Profile); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
 	var runs []signingFigures
 	for _, workers := range c.Workers {
 		if workers < 1 {
@@ -91,47 +91,17 @@ func signingTable(s *screen, runs []signingFigures) {
 // signingBench is the signing pipeline without a chain.
 type signingBench struct {
 	*benchSigningCommand
-	storage storage
-	network string
-	pool    string
-	keys    *sealed.Store
-	judge   *verify.Verifier
-	close   func() error
+	benchStorage
+	store *sealed.Store
+	judge *verify.Verifier
 }
 
-// open makes keys of its own, in a key store that is gone afterwards: what the bench signs is of no use to anybody.
-func (c *benchSigningCommand) open(ctx context.Context) (b *signingBench, err error) {
-	cfg, err := config.Load(c.File)
-	if err != nil {
-		return nil, err
+// prepare makes keys in a key store that is gone afterwards: what the bench signs is of no use to anybody.
+func (b *signingBench) prepare(ctx context.Context) (err error) {
+	if b.contract == nil {
+		return misused("job-needs-database", "this measures on a PostgreSQL database, and %s names none; set database.url", b.File)
 	}
-	if cfg.Database.URL == "" {
-		return nil, misused("job-needs-database", "this measures on a PostgreSQL database, and %s names none; set database.url", c.File)
-	}
-	b = &signingBench{benchSigningCommand: c, network: evm.NewCodec(cfg.Chain.ID).ID(), pool: typeid.New("bench")}
-	if b.storage, err = openStorage(ctx, cfg, nil); err != nil {
-		return nil, err
-	}
-	folder, err := os.MkdirTemp("", "aval-bench-")
-	b.close = func() error { return errors.Join(b.storage.close(), os.RemoveAll(folder)) }
-	if err == nil {
-		err = b.prepare(ctx, folder)
-	}
-	if err != nil {
-		return nil, errors.Join(err, b.close())
-	}
-	return b, nil
-}
-
-func (b *signingBench) prepare(ctx context.Context, folder string) (err error) {
-	_, begun, err := b.storage.contract(ctx)
-	if err != nil {
-		return err
-	}
-	if begun {
-		return misused("bench-database-used", "an Aval has been started on this database; name one that is used for nothing else, and prepare it with aval database init")
-	}
-	if b.keys, err = sealed.Open(ctx, sealed.Options{Folder: filepath.Join(folder, "keys"), KeyFile: filepath.Join(folder, "kek"), Create: true}); err != nil {
+	if b.store, err = sealed.Open(ctx, sealed.Options{Folder: filepath.Join(b.folder, "keys"), KeyFile: filepath.Join(b.folder, "kek"), Create: true}); err != nil {
 		return err
 	}
 	maker := b.signer(0)
@@ -140,42 +110,33 @@ func (b *signingBench) prepare(ctx context.Context, folder string) (err error) {
 			return err
 		}
 	}
-	b.judge = verify.New(verify.Ports{Transactions: b.storage.transactions, Keys: b.storage.keys, Verdicts: b.storage.verdicts, Codec: decoder}, verify.Options{})
+	b.judge = verify.New(verify.Ports{Transactions: b.transactions, Keys: b.keys, Verdicts: b.verdicts, Codec: decoder}, verify.Options{})
 	return nil
 }
 
 // signer signs with keys that no chain has seen.
 func (b *signingBench) signer(worker int) *signer.Signer {
 	fresh := func(context.Context, string, string) (chain.Account, error) { return chain.Account{}, nil }
-	return signer.New(b.storage.keys, b.storage.decisions, b.keys, evmCodec, fresh, signer.Options{Holder: fmt.Sprintf("%s/bench-%d", b.storage.holder, worker), Wait: leaseWait})
+	return signer.New(b.keys, b.decisions, b.store, evmCodec, fresh, signer.Options{Holder: fmt.Sprintf("%s/bench-%d", b.holder, worker), Wait: leaseWait})
 }
 
 // measure stocks the database and signs everything.
 func (b *signingBench) measure(ctx context.Context, workers int) (f signingFigures, err error) {
-	if err := seedRequests(ctx, b.storage.requests, b.network, b.pool, b.Count, func(int) {}); err != nil {
+	if err := seedRequests(ctx, b.requests, b.network, b.pool, b.Count, func(int) {}); err != nil {
 		return f, err
-	}
-	m := newMeter(benchFlags{InFlight: 1})
-	if b.Profile != "" {
-		file, end, err := profileTo(b.Profile)
-		if err != nil {
-			return f, err
-		}
-		defer end()
-		m.profile = file
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	v := &verified{bench: b, want: b.Count, seen: map[string]bool{}, done: stop}
 	var group lifecycle.Group
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	group.Add("relay", (&relay.Relay{Sources: []relay.Source{&relay.Unsigned{Requests: b.storage.requests, Again: time.Minute}}, Cursors: b.storage.cursors, Bus: b.storage.bus, Log: log}).Run)
+	group.Add("relay", (&relay.Relay{Sources: []relay.Source{&relay.Unsigned{Requests: b.requests, Again: time.Minute}}, Cursors: b.cursors, Bus: b.bus, Log: log}).Run)
 	for n := range workers {
-		w := &signer.Worker{Signer: b.signer(n), Decisions: b.storage.decisions, Requests: b.storage.requests, Bus: b.storage.bus, Log: log}
-		group.Add("worker", bus.Consumer{Bus: b.storage.bus, Parked: b.storage.parked, Group: signer.Group, Topics: []string{bus.Unsigned}, Batch: b.Batch, Handle: w.Handle, Log: log}.Run)
+		w := &signer.Worker{Signer: b.signer(n), Decisions: b.decisions, Requests: b.requests, Bus: b.bus, Log: log}
+		group.Add("worker", bus.Consumer{Bus: b.bus, Parked: b.parked, Group: signer.Group, Topics: []string{bus.Unsigned}, Batch: b.Batch, Handle: w.Handle, Log: log}.Run)
 	}
-	group.Add("verifier", bus.Consumer{Bus: b.storage.bus, Parked: b.storage.parked, Group: "bench-verify", Topics: []string{bus.Signed}, Batch: b.Batch, Handle: v.handle, Log: log}.Run)
-	m.Begin()
+	group.Add("verifier", bus.Consumer{Bus: b.bus, Parked: b.parked, Group: "bench-verify", Topics: []string{bus.Signed}, Batch: b.Batch, Handle: v.handle, Log: log}.Run)
+	b.meter.Begin()
 	err = group.Run(ctx)
 	if err == nil {
 		err = v.failed
@@ -183,8 +144,8 @@ func (b *signingBench) measure(ctx context.Context, workers int) (f signingFigur
 	if err == nil && len(v.seen) < b.Count {
 		err = problem.New(problem.Internal, "bench-failed", "%d of %d transactions were verified; no figure is given", len(v.seen), b.Count)
 	}
-	seconds := v.at.Sub(m.begun).Seconds()
-	return signingFigures{"signing", workers, b.Keys, b.Count, seconds, float64(b.Count) / seconds, ms(v.cpu-m.cpu) / float64(b.Count)}, err
+	seconds := v.at.Sub(b.meter.begun).Seconds()
+	return signingFigures{"signing", workers, b.Keys, b.Count, seconds, float64(b.Count) / seconds, ms(v.cpu-b.meter.cpu) / float64(b.Count)}, err
 }
 
 // verified counts the transactions on which the verdict is recorded, until it has seen all.
