@@ -41,7 +41,7 @@ type Bus interface {
 	// Publish appends records. After an error they may be there, in part or twice. What is published again comes after it.
 	Publish(ctx context.Context, records []Record) error
 	// Join makes a member of a group, whose members share the topics' records. A group that is new begins with the oldest
-	// record that is kept. With the group "" the member is alone, and reads every record from now on.
+	// record that is kept.
 	Join(ctx context.Context, group string, topics ...string) (Member, error)
 	// Backlogs tells operators how far the groups are behind: for each group that has committed something, how many records of each
 	// of its topics it has not. A moment's estimate; above some ten thousand it may stay there.
@@ -62,7 +62,7 @@ type Member interface {
 	// Poll waits for at least one record and gives at most limit. A member that does not poll holds up its share.
 	Poll(ctx context.Context, limit int) ([]Record, error)
 	// Commit says that these records, and all before them in their partitions, are done. For records that another member has
-	// been given meanwhile it changes nothing. With the group "" it does nothing.
+	// been given meanwhile it changes nothing.
 	Commit(ctx context.Context, done []Record) error
 	// Close hands what was not committed to the others.
 	Close() error

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,7 +23,7 @@ type member struct {
 	mu      sync.Mutex
 	changed *sync.Cond // a partition was committed, or the member closed
 	client  *kgo.Client
-	held    map[partition]*reading // of a group
+	held    map[partition]*reading
 	closed  bool
 }
 
@@ -43,54 +42,30 @@ const grace = 5 * time.Second
 var errLeft = problem.New(problem.Conflict, "bus-member-closed", "the member of the group has been closed; join again")
 
 // Join makes a member. Its group gives it partitions while it polls.
-func (b *Bus) Join(ctx context.Context, group string, topics ...string) (bus.Member, error) {
+func (b *Bus) Join(_ context.Context, group string, topics ...string) (bus.Member, error) {
 	m := &member{bus: b, group: group, held: map[partition]*reading{}}
 	m.changed = sync.NewCond(&m.mu)
 	for _, topic := range topics {
 		m.topics = append(m.topics, b.options.Prefix+topic)
 	}
 	var err error
-	m.client, err = m.begin(ctx, false)
+	m.client, err = m.begin()
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-// begin makes a client. Without a group it reads from now on, or, when the topic is another one than before, all of it.
-func (m *member) begin(ctx context.Context, again bool) (*kgo.Client, error) {
-	shared := []kgo.Opt{kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}
-	if m.group == "" {
-		from, err := m.fromNow(ctx, again)
-		if err != nil {
-			return nil, err
-		}
-		return m.bus.client(append(shared, kgo.ConsumePartitions(from))...)
-	}
+// begin makes a client.
+func (m *member) begin() (*kgo.Client, error) {
 	session := m.bus.options.Session
 	if session == 0 {
 		session = defaultSession
 	}
-	return m.bus.client(append(shared,
+	return m.bus.client(kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumerGroup(m.bus.options.Prefix+m.group), kgo.ConsumeTopics(m.topics...), kgo.DisableAutoCommit(), kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/10), kgo.RebalanceTimeout(3*grace),
-		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost))...)
-}
-
-// fromNow are the ends of all partitions, or their beginnings.
-func (m *member) fromNow(ctx context.Context, again bool) (map[string]map[int32]kgo.Offset, error) {
-	list := kadm.NewClient(m.bus.producer).ListEndOffsets
-	if again {
-		list = kadm.NewClient(m.bus.producer).ListStartOffsets
-	}
-	offsets, err := list(ctx, m.topics...)
-	if err == nil {
-		err = offsets.Error()
-	}
-	if err != nil {
-		return nil, m.bus.describe(err)
-	}
-	return offsets.KOffsets(), nil
+		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost))
 }
 
 // assigned begins to read partitions. What is committed, the client knows.
@@ -155,7 +130,7 @@ func (m *member) Poll(ctx context.Context, limit int) ([]bus.Record, error) {
 				return nil, err
 			}
 		case errors.Is(err, kerr.UnknownTopicID):
-			if err := m.anew(ctx, client); err != nil {
+			if err := m.anew(client); err != nil {
 				return nil, err
 			}
 		default:
@@ -196,8 +171,8 @@ func (m *member) take(fetched kgo.Fetches) []bus.Record {
 }
 
 // anew replaces the client: a topic was deleted and made again.
-func (m *member) anew(ctx context.Context, old *kgo.Client) error {
-	next, err := m.begin(ctx, true)
+func (m *member) anew(old *kgo.Client) error {
+	next, err := m.begin()
 	if err != nil {
 		return err
 	}
@@ -214,7 +189,7 @@ func (m *member) anew(ctx context.Context, old *kgo.Client) error {
 
 // Commit moves the group's offsets, in the partitions that are still held.
 func (m *member) Commit(ctx context.Context, done []bus.Record) error {
-	if m.group == "" || len(done) == 0 {
+	if len(done) == 0 {
 		return nil
 	}
 	if err := m.bus.strike("bus.commit.before"); err != nil {

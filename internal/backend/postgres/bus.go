@@ -99,10 +99,7 @@ func shards(topics []string) (all []shard) {
 
 // Join makes a member. Its first partitions it gets when it polls.
 func (b *Bus) Join(ctx context.Context, group string, topics ...string) (bus.Member, error) {
-	m := &member{db: b.db, group: group, topics: topics, held: map[shard]*reading{}, skip: map[int64]bool{}}
-	if group == "" {
-		return m, m.fromNow(ctx)
-	}
+	m := &member{db: b.db, group: group, topics: topics, held: map[shard]*reading{}}
 	var c columns
 	for _, p := range shards(topics) {
 		c.add(group, p.topic, int64(p.partition))
@@ -126,7 +123,7 @@ func (b *Bus) Backlogs(ctx context.Context) ([]bus.Backlog, error) {
 // trimEvery is how often each process looks for records that nobody needs.
 const trimEvery = time.Minute
 
-// How long records are kept: for a while, for readers without a group; then until every group has committed them, but no longer
+// How long records are kept: for a while, for groups that are made later; then until every group has committed them, but no longer
 // than a week, because of groups that have gone for good.
 const (
 	keptLeast = 10 * time.Minute

@@ -14,7 +14,7 @@ import (
 	"github.com/avalhq/aval/internal/problem"
 )
 
-// member reads topics: as one of a group the partitions that it holds, or alone (group "") all of them.
+// member reads the partitions of topics that it holds.
 type member struct {
 	db     *DB
 	group  string
@@ -23,9 +23,8 @@ type member struct {
 	mu     sync.Mutex
 	id     int64
 	held   map[shard]*reading
-	tended time.Time      // when it last looked at the group
-	skip   map[int64]bool // without a group: what was there when it began
-	turn   int            // with which partition the next read begins, so that none waits for ever
+	tended time.Time // when it last looked at the group
+	turn   int       // with which partition the next read begins, so that none waits for ever
 	closed bool
 }
 
@@ -38,33 +37,6 @@ type reading struct {
 }
 
 var errLeft = problem.New(problem.Conflict, "bus-member-closed", "the member of the group has been closed; join again")
-
-// earlierSQL finds what was published before now and lies above the oldest open transaction: beyond where a read may begin.
-const earlierSQL = `SELECT r.seq FROM unnest($1::text[], $2::bigint[]) AS w(topic, partition),
-	LATERAL (SELECT seq FROM bus_records r WHERE r.topic = w.topic AND r.partition = w.partition AND r.seq >= $3) r`
-
-// fromNow begins at the oldest open transaction, and leaves out what is there already.
-func (m *member) fromNow(ctx context.Context) error {
-	var below int64
-	if err := m.db.lazy.QueryRow(ctx, "SELECT "+settledBelow).Scan(&below); err != nil {
-		return m.db.describe(err)
-	}
-	var c columns
-	for _, p := range shards(m.topics) {
-		c.add(p.topic, int64(p.partition))
-	}
-	earlier, err := rows(ctx, m.db, m.db.lazy, pgx.RowTo[int64], earlierSQL, append(c, below)...)
-	if err != nil {
-		return err
-	}
-	for _, seq := range earlier {
-		m.skip[seq] = true
-	}
-	for _, p := range shards(m.topics) {
-		m.held[p] = &reading{given: below - 1}
-	}
-	return nil
-}
 
 // enlist makes the member known to its group. An instance that was struck off has to come back first.
 func (m *member) enlist(ctx context.Context) error {
@@ -95,7 +67,7 @@ func (m *member) poll(ctx context.Context, limit int) ([]bus.Record, error) {
 	if m.closed {
 		return nil, errLeft
 	}
-	if m.group != "" && time.Since(m.tended) > busBeat {
+	if time.Since(m.tended) > busBeat {
 		if err := m.tend(ctx); err != nil {
 			return nil, err
 		}
@@ -111,9 +83,6 @@ func (m *member) poll(ctx context.Context, limit int) ([]bus.Record, error) {
 	for i := range records {
 		r := m.held[shard{records[i].Topic, records[i].Partition}]
 		r.given = max(r.given, records[i].Offset)
-	}
-	if len(m.skip) > 0 {
-		records = slices.DeleteFunc(records, func(r bus.Record) bool { return m.skip[r.Offset] })
 	}
 	return records, nil
 }
@@ -237,7 +206,7 @@ func (m *member) recount(ctx context.Context) error {
 
 // Commit moves the group's offsets in the partitions that are still held.
 func (m *member) Commit(ctx context.Context, done []bus.Record) error {
-	if m.group == "" || len(done) == 0 {
+	if len(done) == 0 {
 		return nil
 	}
 	last := map[shard]int64{}
@@ -277,9 +246,6 @@ func (m *member) Close() error {
 		return nil
 	}
 	m.closed = true
-	if m.group == "" {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, m.db.lazy, func(tx pgx.Tx) error { return dismiss(ctx, tx, "id", m.id) })

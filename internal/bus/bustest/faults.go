@@ -71,13 +71,6 @@ func (p Process) holding(t *testing.T) bus.Member {
 	}
 }
 
-func aloneConcurrent(t *testing.T, h Harness) {
-	m := h.Join(t).join(t, "", bus.Due)
-	all, wait := busy(t, h)
-	same(t, read(t, m, len(all)), all)
-	wait()
-}
-
 func failed(t *testing.T, h Harness) {
 	p := h.Join(t)
 	m := p.join(t, "g", bus.Due)

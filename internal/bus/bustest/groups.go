@@ -248,20 +248,6 @@ func inherited(t *testing.T, h Harness) {
 	same(t, read(t, heir, 60), had)
 }
 
-func fromNow(t *testing.T, h Harness) {
-	p := h.Join(t)
-	p.publish(t, numbered(bus.Events, "before", 10)...)
-	one, two := p.join(t, "", bus.Events), h.Join(t).join(t, "", bus.Events)
-	want := numbered(bus.Events, "after", 30)
-	p.publish(t, want...)
-	for _, m := range []bus.Member{one, two} {
-		got := read(t, m, 30)
-		same(t, got, want)
-		commit(t, m, got)
-		none(t, m)
-	}
-}
-
 // behind: what was committed counts, whoever else reads; and nobody has to be there to be behind.
 func behind(t *testing.T, h Harness) {
 	p := h.Join(t)
