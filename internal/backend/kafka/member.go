@@ -20,6 +20,8 @@ type member struct {
 	group  string
 	topics []string // as Kafka knows them
 
+	committing sync.Mutex // one commit at a time, so that none takes another one back
+
 	mu      sync.Mutex
 	changed *sync.Cond // a partition was committed, or the member closed
 	client  *kgo.Client
@@ -33,7 +35,7 @@ type partition struct {
 	id    int32
 }
 
-// reading is how far a member is in a partition: the next records to be given and to be committed.
+// reading is how far a member is in a partition: the next records to be given and to be committed. Both are 0 until it is given one.
 type reading struct{ given, done int64 }
 
 // grace is how long a member that has to hand a partition over waits until what it was given is committed.
@@ -164,6 +166,9 @@ func (m *member) take(fetched kgo.Fetches) []bus.Record {
 	fetched.EachRecord(func(r *kgo.Record) {
 		records = append(records, m.bus.inward(r))
 		if held := m.held[partition{r.Topic, r.Partition}]; held != nil {
+			if held.given == 0 {
+				held.done = r.Offset // those before it are done, by whomever
+			}
 			held.given = r.Offset + 1
 		}
 	})
@@ -195,6 +200,8 @@ func (m *member) Commit(ctx context.Context, done []bus.Record) error {
 	if err := m.bus.strike("bus.commit.before"); err != nil {
 		return err
 	}
+	m.committing.Lock()
+	defer m.committing.Unlock()
 	client, offsets := m.reached(done)
 	if len(offsets) > 0 {
 		if err := m.commit(ctx, client, offsets); err != nil {
@@ -204,7 +211,8 @@ func (m *member) Commit(ctx context.Context, done []bus.Record) error {
 	return m.bus.strike("bus.commit.after")
 }
 
-// reached gives the offsets after the records, where they are further than what was committed.
+// reached gives the offsets after the records, where they are further than what was committed. What this member was given
+// before it lost the partition for a while is another's.
 func (m *member) reached(done []bus.Record) (*kgo.Client, map[string]map[int32]kgo.EpochOffset) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -213,7 +221,7 @@ func (m *member) reached(done []bus.Record) (*kgo.Client, map[string]map[int32]k
 		p := partition{m.bus.options.Prefix + done[i].Topic, done[i].Partition}
 		next := kgo.EpochOffset{Epoch: -1, Offset: done[i].Offset + 1}
 		held := m.held[p]
-		if held == nil || next.Offset <= held.done {
+		if held == nil || next.Offset <= held.done || next.Offset > held.given {
 			continue
 		}
 		if offsets[p.topic] == nil {

@@ -167,19 +167,11 @@ func TestATopicThatIsDeletedAndMadeAgainIsUsed(t *testing.T) {
 	options := server.Fresh(t)
 	options.Session = 2 * time.Second
 	b := open(t, options)
-	m, err := b.Join(t.Context(), "g", bus.Due)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Close() })
 	within, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
+	m := member(within, t, b)
 	publish(within, t, b, "before")
-	got, err := m.Poll(within, 10)
-	if err != nil || got[0].Key != "before" {
-		t.Fatalf("the member was given %v, %v", got, err)
-	}
-	if err := m.Commit(within, got); err != nil {
+	if err := m.Commit(within, until(within, t, m, "before")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := server.Admin(t).DeleteTopic(within, options.Prefix+bus.Due); err != nil {
@@ -189,15 +181,7 @@ func TestATopicThatIsDeletedAndMadeAgainIsUsed(t *testing.T) {
 		t.Fatalf("the topic was not made again: %q", did)
 	}
 	publish(within, t, b, "after")
-	for came := ""; came != "after"; {
-		got, err := m.Poll(within, 10)
-		if err != nil && within.Err() != nil {
-			t.Fatal(err)
-		}
-		for _, r := range got {
-			came = r.Key
-		}
-	}
+	until(within, t, m, "after")
 }
 
 // again makes topics until the broker has forgotten the former one.

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"basic/what the dead had others get":                      inherited,
 			"basic/how far each is behind is told":                    behind,
 			"concurrency/I16: members beside publishers miss nothing": concurrent,
+			"concurrency/a commit never takes another one back":       overtaken,
 			"faults/a publication that failed can be made again":      failed,
 			"faults/a publication reported as failed is there":        reportedFailed,
 			"faults/a commit that failed gives records again":         commitFailed,

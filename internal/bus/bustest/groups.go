@@ -248,6 +248,26 @@ func inherited(t *testing.T, h Harness) {
 	same(t, read(t, heir, 60), had)
 }
 
+// overtaken: those before the last that was committed are done, in whatever order they are committed, at once or again.
+func overtaken(t *testing.T, h Harness) {
+	p := h.Join(t)
+	p.publish(t, oneKey(40)...)
+	m := p.join(t, "g", bus.Due)
+	var wg sync.WaitGroup
+	for _, r := range read(t, m, 40) {
+		wg.Go(func() {
+			if err := m.Commit(t.Context(), []bus.Record{r}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	leave(t, m)
+	more := numbered(bus.Due, "more", 5)
+	p.publish(t, more...)
+	same(t, read(t, p.join(t, "g", bus.Due), 5), more)
+}
+
 // behind: what was committed counts, whoever else reads; and nobody has to be there to be behind.
 func behind(t *testing.T, h Harness) {
 	p := h.Join(t)
