@@ -30,7 +30,7 @@ type Transaction struct {
 	Block    uint64               `json:"block,omitempty"`
 	Success  *bool                `json:"success,omitempty"` // once mined: whether it did not revert
 	Mined    *int                 `json:"mined,omitempty"`   // number of the attempt that the chain holds
-	Fee      string               `json:"fee,omitempty"`     // paid in total
+	Fee      string               `json:"fee,omitempty"`     // paid in total, as far as known
 	Settled  bool                 `json:"settled"`
 	Halted   string               `json:"halted,omitempty"` // why its key is set aside
 	Attempts []TransactionAttempt `json:"attempts"`
@@ -106,6 +106,20 @@ func (c *Client) CancelTransaction(ctx context.Context, id string, r Replacement
 // ResendTransaction gives the node the stored bytes once more. For operators.
 func (c *Client) ResendTransaction(ctx context.Context, id string) (Transaction, error) {
 	return c.onTransaction(ctx, id, "resend", nil)
+}
+
+// Verdict is what an operator has found out about the nonce of an unknown transaction.
+type Verdict struct {
+	Hash     string `json:"hash,omitempty"`     // of the attempt that has spent it
+	Foreign  bool   `json:"foreign,omitempty"`  // or something has that Aval did not decide
+	Block    uint64 `json:"block,omitempty"`    // that holds the attempt
+	Reverted bool   `json:"reverted,omitempty"` // it was undone there
+	Reason   string `json:"reason"`             // where that was found out
+}
+
+// ResolveTransaction says what an unknown transaction's nonce was spent on. For operators.
+func (c *Client) ResolveTransaction(ctx context.Context, id string, v Verdict) (Transaction, error) {
+	return c.onTransaction(ctx, id, "resolve", v)
 }
 
 func (c *Client) onTransaction(ctx context.Context, id, what string, in any) (Transaction, error) {

@@ -118,7 +118,7 @@ type keyAcknowledge struct {
 func (keyAcknowledge) Help() string {
 	return `When the chain shows that a key has sent what Aval did not decide, nothing more is signed with it (key-foreign-use). Find out first who else has the key, or whether the data folder was restored from an older copy: what it has forgotten may have been paid already.
 
-Transactions whose nonces were spent by somebody else can never be mined: their messages fail with transaction-superseded once they are resumed. All others go on.
+Transactions whose nonces were spent by somebody else can never be mined: their messages fail with transaction-superseded once they are resumed. Those of which no node can tell stay unknown until aval tx resolve. All others go on.
 
     aval key acknowledge key_… --spent 42 --reason 'emptied by the old system on Monday; it is switched off'`
 }

@@ -10,12 +10,13 @@ import (
 )
 
 type txCommands struct {
-	List   txList   `cmd:"" help:"List the open transactions by lane, or those of a message (operator)."`
-	Show   txShow   `cmd:"" help:"Show a transaction with its attempts and what happened to it (operator)."`
-	Why    txWhy    `cmd:"" help:"Say why a transaction is pending, and what to do (operator)."`
-	Bump   txBump   `cmd:"" help:"Offer more for a transaction, now (operator)."`
-	Cancel txCancel `cmd:"" help:"Spend a transaction's nonce on nothing, now (operator)."`
-	Resend txResend `cmd:"" help:"Give the node a transaction's stored bytes once more (operator)."`
+	List    txList    `cmd:"" help:"List the open transactions by lane, or those of a message (operator)."`
+	Show    txShow    `cmd:"" help:"Show a transaction with its attempts and what happened to it (operator)."`
+	Why     txWhy     `cmd:"" help:"Say why a transaction is pending, and what to do (operator)."`
+	Bump    txBump    `cmd:"" help:"Offer more for a transaction, now (operator)."`
+	Cancel  txCancel  `cmd:"" help:"Spend a transaction's nonce on nothing, now (operator)."`
+	Resend  txResend  `cmd:"" help:"Give the node a transaction's stored bytes once more (operator)."`
+	Resolve txResolve `cmd:"" help:"Say what an unknown transaction's nonce was spent on (operator)."`
 }
 
 // Help is shown by aval tx --help.
@@ -250,6 +251,37 @@ type txResend struct{ byTransaction }
 // Run is the command.
 func (c *txResend) Run(ctx context.Context, s *screen, a *access) error {
 	t, err := c.on(ctx, a, func(api *client.Client, id string) (client.Transaction, error) { return api.ResendTransaction(ctx, id) })
+	if err == nil {
+		s.transaction(t)
+	}
+	return err
+}
+
+type txResolve struct {
+	byTransaction
+	Hash     string `xor:"what" required:"" placeholder:"0x…" help:"Hash of the attempt that has spent the nonce."`
+	Foreign  bool   `xor:"what" required:"" help:"It was spent on something that Aval did not decide."`
+	Block    uint64 `help:"The block that holds that attempt."`
+	Reverted bool   `help:"It was undone there."`
+	Reason   string `required:"" help:"Where you have found that out. It is kept under your name."`
+}
+
+// Help is shown by aval tx resolve --help.
+func (txResolve) Help() string {
+	return `A transaction is unknown when the chain has spent its nonce and no node keeps what on. It may be made, so nothing is signed again and its message is parked. A node that keeps more, added to chain.url, settles it by itself. Otherwise look the address and the nonce up in an explorer of the chain, and say what you find; what the nodes still tell is held against it.
+
+Then resume the message: it succeeds or fails by what you have said. The key is let go on by aval key acknowledge, before or after.
+
+    aval tx resolve key_…:7 --hash 0x… --block 8123456 --reason 'the explorer shows it, successful'
+    aval tx resolve key_…:7 --foreign --reason 'the explorer shows a transfer by the old system'`
+}
+
+// Run is the command.
+func (c *txResolve) Run(ctx context.Context, s *screen, a *access) error {
+	v := client.Verdict{Hash: c.Hash, Foreign: c.Foreign, Block: c.Block, Reverted: c.Reverted, Reason: c.Reason}
+	t, err := c.on(ctx, a, func(api *client.Client, id string) (client.Transaction, error) {
+		return api.ResolveTransaction(ctx, id, v)
+	})
 	if err == nil {
 		s.transaction(t)
 	}

@@ -24,7 +24,7 @@ type Use struct {
 type Sighting struct {
 	Hash      string
 	Block     uint64
-	BlockHash string
+	BlockHash string // "": who tells of it does not know; it is the canonical one, unless that shows that it does not hold the transaction
 }
 
 // Trace is what the chain's nodes still know of a Use.

@@ -75,6 +75,7 @@ type Transactions interface {
 	Bump(ctx context.Context, id transaction.ID, price *chain.Price, by, why string) (transaction.Report, error)
 	Cancel(ctx context.Context, id transaction.ID, price *chain.Price, by, why string) (transaction.Report, error)
 	Resend(ctx context.Context, id transaction.ID, by string) (transaction.Report, error)
+	Resolve(ctx context.Context, id transaction.ID, v transaction.Verdict, by, why string) (transaction.Report, error)
 }
 
 // Credentials gives a client a secret for the development issuer; auth.Issuer does.

@@ -23,6 +23,9 @@ func (s *Server) transactionRoutes() {
 	cancel.Description = "One more attempt that sends nothing to the own address. Whichever attempt the chain mines decides what became of the transaction: a cancellation can come too late."
 	route(s, cancel, s.cancel)
 	route(s, acting("resend-transaction", "/v1/transactions/{id}/resend", "transactions", "Give the node the stored bytes once more", byOperator), s.resend)
+	resolve := acting("resolve-transaction", "/v1/transactions/{id}/resolve", "transactions", "Say what an unknown transaction's nonce was spent on", byOperator)
+	resolve.Description = "For a transaction whose nonce the chain has spent, and no node keeps what on. The operator has found that out elsewhere; what the nodes still tell is held against it (409). Nothing is signed or sent; the message goes on when it is resumed."
+	route(s, resolve, s.resolve)
 }
 
 // Transaction is a nonce of a lane, with all that was decided and signed for it.
@@ -91,7 +94,10 @@ func viewOfTransaction(r transaction.Report) Transaction {
 		Sent: instant(t.Fate.Sent), Settled: t.Nonce < r.Lane.Settled, Halted: r.Lane.Halted, Sentence: r.Sentence, Remedy: r.Remedy, Facts: r.Facts,
 	}
 	if t.Fate.Spent() {
-		v.Block, v.Success, v.Mined, v.Fee = t.Fate.Block, &t.Fate.Success, &t.Fate.Attempt, digits(t.Fate.Fee)
+		v.Block, v.Success, v.Mined = t.Fate.Block, &t.Fate.Success, &t.Fate.Attempt
+	}
+	if t.Fate.Fee != nil {
+		v.Fee = t.Fate.Fee.String()
 	}
 	for _, a := range t.Attempts {
 		v.Attempts = append(v.Attempts, viewOfAttempt(a))
@@ -205,6 +211,27 @@ func (s *Server) cancel(ctx context.Context, in *replaceInput) (*body[Transactio
 func (s *Server) resend(ctx context.Context, in *byID) (*body[Transaction], error) {
 	return s.onTransaction(in.ID, func(id transaction.ID) (transaction.Report, error) {
 		return s.Transactions.Resend(ctx, id, callerOf(ctx).Subject)
+	})
+}
+
+type resolveInput struct {
+	ID   string `path:"id" maxLength:"96"`
+	Body struct {
+		Hash     string `json:"hash,omitempty" maxLength:"128" doc:"Of the attempt that has spent the nonce."`
+		Foreign  bool   `json:"foreign,omitempty" doc:"It was spent on something that Aval did not decide. Either this or a hash."`
+		Block    uint64 `json:"block,omitempty" doc:"The block that holds that attempt."`
+		Reverted bool   `json:"reverted,omitempty" doc:"Whether it was undone there."`
+		Reason   string `json:"reason" minLength:"1" maxLength:"500" doc:"Where that was found out."`
+	}
+}
+
+func (s *Server) resolve(ctx context.Context, in *resolveInput) (*body[Transaction], error) {
+	if in.Body.Foreign == (in.Body.Hash != "") {
+		return nil, problem.New(problem.Invalid, "verdict-incomplete", "say either the hash of the attempt that has spent the nonce, or that it was spent on something foreign")
+	}
+	v := transaction.Verdict{Hash: in.Body.Hash, Block: in.Body.Block, Reverted: in.Body.Reverted}
+	return s.onTransaction(in.ID, func(id transaction.ID) (transaction.Report, error) {
+		return s.Transactions.Resolve(ctx, id, v, callerOf(ctx).Subject, in.Body.Reason)
 	})
 }
 

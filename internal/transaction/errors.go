@@ -30,6 +30,7 @@ const (
 	EventMoved     = "moved"      // a reorganisation put it into another block, deep enough still
 	EventLost      = "lost"       // the chain has spent its nonce on something else
 	EventUnknown   = "unknown"    // the chain has spent its nonce, and no node keeps what on
+	EventResolved  = "resolved"   // an operator has said what its nonce was spent on
 	EventHalted    = "key-halted" // the chain shows a use of the key that Aval did not decide
 	EventUnpayable = "capped"     // it waits, and its fee policy forbids to offer more
 )

@@ -26,17 +26,23 @@ func (r *Report) explain(v View, o Open, options Options) {
 	switch {
 	case t.Fate.Status == Unknown:
 		r.Sentence = fmt.Sprintf("The chain has spent nonce %d, and no node keeps what on, or how that ended.", t.Nonce)
-		r.Remedy = "Add a node that keeps old receipts or old state to chain.url, and it is found out by itself. Or look the nonce up in an explorer of the chain; then see aval key acknowledge --help."
+		r.Remedy = "Look the nonce up in an explorer of the chain and say what you find: aval tx resolve --help." // a settled one is not looked at again
+		if !t.Settled {
+			r.Remedy = "Add a node that keeps old receipts or old state to chain.url, and it is found out by itself. Or: " + r.Remedy
+		}
+	case t.Fate.Status == Lost:
+		r.Sentence = fmt.Sprintf("The chain has spent nonce %d on a transaction that Aval did not decide.", t.Nonce)
+		r.Remedy = r.trust()
+		if r.Lane.Halted == "" {
+			r.Remedy = r.resume()
+		}
 	case r.Lane.Halted != "" && !t.Fate.Spent():
 		r.Sentence = "It waits because its key is set aside: " + r.Lane.Halted + "."
-		r.Remedy = "Find out who else uses the key, then: aval key release " + r.Lane.Key + "."
+		r.Remedy = r.trust()
 	case t.Fate.Status == Confirmed:
 		r.ended(t, v, options)
 	case t.Fate.Status == Mined:
 		r.Sentence = options.mined(v, t.Fate.Block)
-	case t.Fate.Status == Lost:
-		r.Sentence = fmt.Sprintf("The chain has spent nonce %d on a transaction that Aval did not decide.", t.Nonce)
-		r.Remedy = "Somebody else signs with this key, or Aval was restored from an old backup: see the key with aval key show " + r.Lane.Key + "."
 	case len(t.Newest().Signed.Raw) == 0 && Filled(t.Step):
 		r.Sentence = "It fills a nonce that somebody else had spent, until a reorganisation freed it; the keeper signs it at one of the next heads."
 	case len(t.Newest().Signed.Raw) == 0:
@@ -47,7 +53,24 @@ func (r *Report) explain(v View, o Open, options Options) {
 	default:
 		r.pending(o, v)
 	}
+	if at := len(r.Events) - 1; at >= 0 && r.Events[at].What == EventResolved {
+		r.Facts = append(r.Facts, r.Events[at].By+" has said so, as no node keeps it: "+r.Events[at].Why)
+		r.Remedy = r.resume()
+	}
 	r.chain(t, v)
+}
+
+// trust says how a key that is set aside is used again.
+func (r *Report) trust() string {
+	return "Where a worker has failed with the key: aval key release " + r.Lane.Key + ". Where somebody else uses it, find out who, then see aval key acknowledge --help."
+}
+
+// resume says how the message goes on that was held because of the transaction.
+func (r *Report) resume() string {
+	if Filled(r.Transaction.Step) {
+		return ""
+	}
+	return fmt.Sprintf("If its message is still parked: aval message resume %s.", r.Transaction.Step.Message)
 }
 
 // ended is for one that is confirmed.

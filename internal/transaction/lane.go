@@ -81,6 +81,9 @@ func (l *lane) remember(all ...Transaction) {
 			if len(t.Attempts) >= len(o.Attempts) && t.sealed() >= o.sealed() {
 				o.Attempts = t.Attempts
 			}
+			if o.Fate.Status == Unknown && t.Fate.Status != "" { // an operator may have said it to another process
+				o.Fate = t.Fate
+			}
 			continue
 		}
 		if t.Nonce >= l.info.Settled {

@@ -112,3 +112,44 @@ func TestI12WaitingIsCountedFromTheBlockThatItWasOfferedAt(t *testing.T) {
 		}
 	}
 }
+
+// TestI5AVerdictIsHeldAgainstTheChain: an operator says what an unknown nonce was spent on. What a node can still tell counts more, and
+// what nobody can look up is taken as it is said.
+func TestI5AVerdictIsHeldAgainstTheChain(t *testing.T) {
+	o, _, _ := sinceBlock10(99, chain.FeePolicy{}, 20, chain.Unknown)
+	const ours, foreign = 0, -1
+	in11 := func(ended, success bool) chain.Trace {
+		return chain.Trace{Known: true, Hash: "0x1", Ended: ended, Status: chain.Status{State: chain.Mined, Success: success, Block: 11, Hash: "block 11"}}
+	}
+	none, another := chain.Trace{}, chain.Trace{Known: true}
+	said := func(block uint64, reverted bool) transaction.Verdict {
+		return transaction.Verdict{Hash: "0x1", Block: block, Reverted: reverted}
+	}
+	for name, c := range map[string]struct {
+		verdict transaction.Verdict
+		attempt int
+		trace   chain.Trace
+		want    transaction.Status // "": refused
+		success bool
+	}{
+		"ours, in a block that is there":              {said(11, false), ours, in11(false, false), transaction.Confirmed, true},
+		"ours, reverted":                              {said(11, true), ours, in11(false, false), transaction.Confirmed, false},
+		"as its receipt says":                         {said(11, false), ours, in11(true, true), transaction.Confirmed, true},
+		"ours, and its receipt says that it reverted": {said(11, false), ours, in11(true, false), "", false},
+		"ours, in another block":                      {said(12, false), ours, in11(true, true), "", false},
+		"ours, in a block that nobody has":            {said(11, false), ours, none, "", false},
+		"ours, and the chain shows another one":       {said(11, false), ours, another, "", false},
+		"foreign, and nobody can tell":                {transaction.Verdict{}, foreign, none, transaction.Lost, false},
+		"foreign, and the chain shows so":             {transaction.Verdict{}, foreign, another, transaction.Lost, false},
+		"foreign, and the chain shows ours":           {transaction.Verdict{}, foreign, in11(false, false), "", false},
+		"a hash with a slip":                          {transaction.Verdict{Hash: "0x12"}, foreign, none, "", false},
+	} {
+		fate, err := c.verdict.Judge(o.Transaction, c.attempt, c.trace, 18)
+		if fate.Status != c.want || fate.Success != c.success || (err != nil) != (c.want == "") {
+			t.Errorf("%s: %+v, %v; want %q, success %t", name, fate, err, c.want, c.success)
+		}
+	}
+	if fate, err := said(11, false).Judge(o.Transaction, ours, in11(true, true), 10); err == nil {
+		t.Errorf("in a block that is not deep enough: %+v (I14)", fate)
+	}
+}

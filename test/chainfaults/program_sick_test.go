@@ -164,3 +164,11 @@ func (s *site) answers(t *testing.T, want string, args ...string) {
 		t.Errorf("aval %s says %q, %v; it should say %q", strings.Join(args, " "), out, err, want)
 	}
 }
+
+// refused runs a command of the program, which has to fail and say why.
+func (s *site) refused(t *testing.T, want string, args ...string) {
+	t.Helper()
+	if out, err := s.in.Ask(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("aval %s says %q, %v; it should be refused with %q", strings.Join(args, " "), out, err, want)
+	}
+}

@@ -5,6 +5,8 @@ package chainfaults
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/avalhq/aval/client"
@@ -67,12 +69,7 @@ func TestI5WhatNobodyKeepsIsHeld(t *testing.T) {
 	some := s.pay(2)
 	ways[0].Do(nodes.Faults{Pruned: true, Stateless: true})
 	s.mine(1)
-	eventually(t, "the transfers to be held", func() bool {
-		return !slices.ContainsFunc(some, func(m *shipment) bool {
-			rec, err := s.party.Get(t.Context(), m.id)
-			return err != nil || rec.Status != client.Parked || s.of(m).Status != string(transaction.Unknown)
-		})
-	}, s.pending)
+	s.held(some)
 	k := s.halted()
 	s.answers(t, "no node keeps what on", "tx", "why", some[0].id)
 	if words := told(s.of(some[0]), transaction.EventUnknown, transaction.EventLost, transaction.EventResent, transaction.EventNoOp); fmt.Sprint(words) != "[unknown]" {
@@ -83,13 +80,72 @@ func TestI5WhatNobodyKeepsIsHeld(t *testing.T) {
 	s.confirmed(some, s.growing())
 	_, err := s.operator.Acknowledge(t.Context(), k.ID, 2, "found in an explorer")
 	check(t, err)
-	for _, m := range some {
-		_, err := s.operator.Resume(t.Context(), m.id)
-		check(t, err)
-	}
+	s.resume(some...)
 	s.confirmed(s.pay(1), s.growing()) // the key is used again
 	s.ended(patience)
 	if others := s.check(); others != 0 {
 		t.Errorf("%d transactions were signed besides (I13)", others)
 	}
+}
+
+// TestI5WhatNobodyKeepsIsEndedByAnOperator: what the node has thrown away never comes back. An operator has looked it up elsewhere, and
+// says of each nonce what it was spent on, before the key is let go on or after; what the chain can still tell is held against
+// that. Then the messages end as the operator has said, once, and nothing was signed besides (I6, I13).
+func TestI5WhatNobodyKeepsIsEndedByAnOperator(t *testing.T) {
+	t.Parallel()
+	ways := make([]*nodes.Proxy, 1)
+	s := serving(t, still(t), place{chain: shallow(), via: several(t, ways)})
+	some := s.pay(2)
+	ways[0].Do(nodes.Faults{Pruned: true, Stateless: true})
+	s.mine(1)
+	s.held(some)
+	first, second := s.of(some[0]), s.of(some[1])
+	holds := uint64(s.head())
+	block, after := strconv.FormatUint(holds, 10), strconv.FormatUint(holds+1, 10)
+	s.mine(2)
+	const reason = "--reason=an explorer shows it"
+	for what, args := range map[string][]string{
+		"no node shows that block " + after: {"--hash", first.Attempts[0].Hash, "--block", after, reason},
+		"no node shows that block 99999":    {"--hash", first.Attempts[0].Hash, "--block", "99999", reason},
+		"none of the transactions":          {"--hash", second.Attempts[0].Hash, "--block", block, reason},
+		"--hash":                            {"--hash", first.Attempts[0].Hash, "--foreign", reason},
+		"--reason":                          {"--foreign"},
+	} {
+		s.refused(t, what, append([]string{"tx", "resolve", some[0].id}, args...)...)
+	}
+	s.answers(t, "did what it was signed for", "tx", "resolve", first.ID, "--hash", first.Attempts[0].Hash, "--block", block, reason)
+	s.refused(t, "transaction-known", "tx", "resolve", first.ID, "--foreign", reason)
+	_, err := s.operator.Acknowledge(t.Context(), s.halted().ID, 2, "found in an explorer")
+	check(t, err)
+	s.resume(some[1])
+	s.settledAll(some)
+	s.held(some[1:]) // to acknowledge the key says nothing of the transaction
+	s.answers(t, "aval message resume "+some[1].id, "tx", "resolve", second.ID, "--hash", "0x"+strings.ToUpper(second.Attempts[0].Hash[2:]), "--block", block, reason)
+	ways[0].Do(nodes.Faults{})
+	s.resume(some...)
+	s.confirmed(s.pay(1), s.growing())
+	s.ended(patience)
+	if others := s.check(); others != 0 {
+		t.Errorf("%d transactions were signed besides (I13)", others)
+	}
+}
+
+// resume lets messages go on.
+func (s *site) resume(some ...*shipment) {
+	s.t.Helper()
+	for _, m := range some {
+		_, err := s.operator.Resume(s.t.Context(), m.id)
+		check(s.t, err)
+	}
+}
+
+// held waits until nobody can tell what became of the transfers, and their messages are parked for it.
+func (s *site) held(some []*shipment) {
+	s.t.Helper()
+	eventually(s.t, "the transfers to be held", func() bool {
+		return !slices.ContainsFunc(some, func(m *shipment) bool {
+			rec, err := s.party.Get(s.t.Context(), m.id)
+			return err != nil || rec.Status != client.Parked || s.of(m).Status != string(transaction.Unknown)
+		})
+	}, s.pending)
 }

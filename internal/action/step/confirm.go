@@ -24,8 +24,8 @@ type confirmation struct {
 	Hash      string `json:"hash"` // of the attempt that was mined
 	Block     uint64 `json:"block"`
 	BlockHash string `json:"block_hash"`
-	GasUsed   uint64 `json:"gas_used"`
-	Fee       string `json:"fee"` // paid in total, smallest unit
+	GasUsed   uint64 `json:"gas_used,omitempty"` // this and the next are absent where an operator has said how it ended
+	Fee       string `json:"fee,omitempty"`      // paid in total, smallest unit
 }
 
 type confirmer struct{ chains Chains }
@@ -70,7 +70,7 @@ func (c confirmer) judge(ctx context.Context, ch Chain, tx transaction.Transacti
 	case fate.Status == transaction.Lost:
 		return Outcome{Err: problem.New(problem.Conflict, "key-foreign-use", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide: find out what, before an operator lets the key be used again", tx.Nonce)}
 	case fate.Status == transaction.Unknown: // it may be done: no catch of a refusal fits it
-		return Outcome{Err: problem.New(problem.Conflict, "transaction-outcome-unknown", "the chain has spent nonce %d of the wallet's address, and no node keeps what on, or how that ended: nobody can say whether this is done; find out before it is told to anybody (aval tx why %s:%d)", tx.Nonce, tx.Key, tx.Nonce)}
+		return Outcome{Err: problem.New(problem.Conflict, "transaction-outcome-unknown", "the chain has spent nonce %d of the wallet's address, and no node keeps what on, or how that ended: nobody can say whether this is done: find out, say it (aval tx resolve %s:%d), and resume the message", tx.Nonce, tx.Key, tx.Nonce)}
 	case mined && fate.Status == transaction.Mined:
 		return Outcome{Later: unconfirmed, Note: fmt.Sprintf("%s is in block %d, not deep enough yet", ended.Signed.Hash, fate.Block)}
 	case !mined:

@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/problem"
@@ -11,7 +12,7 @@ import (
 // confirmed is what the chain has made of a mined transaction.
 func confirmed(tx transaction.Transaction) confirmation {
 	ended, _ := tx.Ended()
-	c := confirmation{Hash: ended.Signed.Hash, Block: tx.Fate.Block, BlockHash: tx.Fate.Hash, GasUsed: tx.Fate.GasUsed, Fee: "0"}
+	c := confirmation{Hash: ended.Signed.Hash, Block: tx.Fate.Block, BlockHash: tx.Fate.Hash, GasUsed: tx.Fate.GasUsed}
 	if tx.Fate.Fee != nil {
 		c.Fee = tx.Fate.Fee.String()
 	}
@@ -30,7 +31,9 @@ func reverted(ctx context.Context, ch Chain, tx transaction.Transaction) error {
 	case reason == "":
 		reason = "the node cannot say why"
 	}
-	c := confirmed(tx)
-	return problem.New(problem.Unprocessable, "execution-reverted", "the transaction %s was mined in block %d and reverted: %s; it used %d units of gas and cost %s wei",
-		c.Hash, c.Block, reason, c.GasUsed, c.Fee)
+	c, cost := confirmed(tx), ""
+	if c.Fee != "" {
+		cost = fmt.Sprintf("; it used %d units of gas and cost %s wei", c.GasUsed, c.Fee)
+	}
+	return problem.New(problem.Unprocessable, "execution-reverted", "the transaction %s was mined in block %d and reverted: %s%s", c.Hash, c.Block, reason, cost)
 }

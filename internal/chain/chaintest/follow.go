@@ -74,6 +74,12 @@ func traces(t *testing.T, s Subject) {
 	if seen.BlockHash = other; trace(1, seen, other).Hash != "" {
 		t.Error("what was seen in a block that is not there any more is told as if it were")
 	}
+	if got := trace(1, chain.Sighting{Hash: hash, Block: mined.Block}, hash); got.Hash != hash || got.Status.Block != mined.Block || got.Status.Hash != mined.Hash {
+		t.Errorf("what somebody has seen in block %d is told as %+v", mined.Block, got)
+	}
+	if got := trace(1, chain.Sighting{Hash: other, Block: mined.Block}, other); got.Hash != "" {
+		t.Errorf("what somebody has seen in block %d, which does not hold it, is told as %+v", mined.Block, got)
+	}
 	_, err := s.Follower.Trace(t.Context(), chain.Use{Address: from.Address(), Hashes: []string{"0x12"}})
 	wants(t, err, "hash-invalid")
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/avalhq/aval/internal/chain"
@@ -79,8 +80,12 @@ func (e *endpoint) trace(ctx context.Context, address common.Address, wanted []c
 		if err != nil {
 			return chain.Trace{}, err
 		}
-		if b != nil && b.Hash.Hex() == seen.BlockHash {
+		switch {
+		case b == nil:
+		case b.Hash.Hex() == seen.BlockHash:
 			return chain.Trace{Known: true, Hash: seen.Hash, Status: b.place(uint64(head))}, nil
+		case seen.BlockHash == "" && b.mayHold(seen.Hash):
+			return e.found(ctx, b, common.HexToHash(seen.Hash), []string{seen.Hash}, uint64(head)), nil
 		}
 	}
 	return e.search(ctx, address, u, uint64(head))
@@ -134,6 +139,7 @@ func (e *endpoint) spentAt(ctx context.Context, address common.Address, nonce, b
 type body struct {
 	Hash         common.Hash     `json:"hash"`
 	Number       hexutil.Uint64  `json:"number"`
+	Root         common.Hash     `json:"transactionsRoot"`
 	Transactions json.RawMessage `json:"transactions"`
 }
 
@@ -159,6 +165,15 @@ func (b *body) by(address common.Address, nonce uint64) (hash common.Hash, found
 		}
 	}
 	return hash, false, len(all) > 0
+}
+
+// mayHold says whether nothing is known against it that the block, read with hashes, holds a transaction.
+func (b *body) mayHold(hash string) bool {
+	var all []string
+	if json.Unmarshal(b.Transactions, &all) != nil || len(all) == 0 {
+		return b.Root != types.EmptyTxsHash
+	}
+	return slices.Contains(all, hash)
 }
 
 // place is where a transaction of the block is.

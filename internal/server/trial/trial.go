@@ -266,6 +266,10 @@ func (n none) Resend(ctx context.Context, id transaction.ID, _ string) (transact
 	return n.Show(ctx, id)
 }
 
+func (n none) Resolve(ctx context.Context, id transaction.ID, _ transaction.Verdict, _, _ string) (transaction.Report, error) {
+	return n.Show(ctx, id)
+}
+
 // keyMaker registers keys that nobody holds.
 type keyMaker struct{ registry key.Registry }
 

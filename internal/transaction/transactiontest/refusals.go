@@ -115,6 +115,14 @@ func spent(t *testing.T, h Harness) {
 	}
 	same(t, "the settled one", d.read(t, first).Fate, settled)
 	same(t, "what was marked with it", d.read(t, first+1).Fate, transaction.Fate{})
+	known := mined(transaction.Confirmed, 8)
+	for _, fate := range []transaction.Fate{{Status: transaction.Unknown}, known} {
+		d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: fate}, Settled: first + 2})
+		same(t, "what was unknown when it was settled", d.read(t, first+1).Fate, fate)
+	}
+	if err := d.Store.Mark(t.Context(), d.k.ID, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: {Status: transaction.Unknown}}}); err == nil {
+		t.Error("what is known of a settled transaction became unknown (I14)")
+	}
 }
 
 // setAside: a key that somebody else uses decides nothing, and its lane says why.
