@@ -120,7 +120,7 @@ func (f *Follower) follow(ctx context.Context) error {
 			return err
 		}
 		least := f.Pace - time.Since(began)
-		if lifecycle.Sleep(ctx, max(least, together.Pause(len(events), f.Batch, time.Since(read)))) != nil {
+		if lifecycle.Sleep(ctx, max(least, together.Pause(len(events), len(events) == f.Batch, time.Since(read)))) != nil {
 			return ctx.Err()
 		}
 	}

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	crowd   = 64                     // done together, from which on more are waited for
+	crowd   = 64                     // from so many on more are waited for
 	portion = 8                      // times as long as it took
 	longest = 400 * time.Millisecond // and at the most
 )
 
-// Pause is how long whoever has just done so many things together, of at most so many, rests while more of them gather: under load
-// that makes the next ones cheaper, and leaves the machine to what they wait for. Few are no load, and as many as were allowed say that
-// others wait already: then it is 0.
-func Pause(done, most int, took time.Duration) time.Duration {
-	if done < crowd || done >= most {
+// Pause is how long whoever has just done some things together rests while more of them gather: under load that makes the next ones
+// cheaper, and leaves the machine to what they wait for. It is 0 where few are to be done, and where those that were done were as many
+// as can be done together, as others wait already.
+func Pause(todo int, full bool, took time.Duration) time.Duration {
+	if todo < crowd || full {
 		return 0
 	}
 	return min(portion*took, longest)

@@ -84,14 +84,14 @@ func TestReadsFailTogetherAndEndAlone(t *testing.T) {
 func TestPauseIsForLoadAlone(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {
-		done, most int
+		todo       int
+		full       bool
 		took, want time.Duration
 	}{
-		{1, 1024, ms, 0}, {63, 1024, ms, 0}, {64, 1024, ms, 8 * ms}, {500, 1024, 40 * ms, 320 * ms}, {500, 1024, time.Minute, 400 * ms},
-		{1024, 1024, ms, 0}, {64, 64, ms, 0},
+		{1, false, ms, 0}, {63, false, ms, 0}, {64, false, ms, 8 * ms}, {500, false, 40 * ms, 320 * ms}, {500, false, time.Minute, 400 * ms}, {500, true, ms, 0},
 	} {
-		if got := together.Pause(c.done, c.most, c.took); got != c.want {
-			t.Errorf("after %d of %d in %s it is %s, want %s", c.done, c.most, c.took, got, c.want)
+		if got := together.Pause(c.todo, c.full, c.took); got != c.want {
+			t.Errorf("with %d to do, full %v, after %s it is %s, want %s", c.todo, c.full, c.took, got, c.want)
 		}
 	}
 }

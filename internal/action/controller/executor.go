@@ -33,12 +33,17 @@ func newExecutor(c *Controller, action step.Action) *executor {
 }
 
 func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
+	if e.action.Lane != nil {
+		workers.Go(func() { newLanes(e, workers).sort(ctx) })
+		return
+	}
 	for range e.action.Parallel {
 		workers.Go(func() {
 			for {
 				select {
 				case <-e.queue.signal:
-					e.work(ctx)
+					batch := e.queue.take(e.action.Batch)
+					e.work(ctx, batch, len(batch))
 				case <-ctx.Done():
 					return
 				}
@@ -47,11 +52,12 @@ func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
 	}
 }
 
-// work runs what waits, and lets more gather under load: a batch of twice as many leases as many keys, and asks a node as often.
-func (e *executor) work(ctx context.Context) {
-	batch, begun := e.queue.take(e.action.Batch), time.Now()
+// work runs a batch, and lets more gather when so many or more are open: a batch of twice as many leases as many keys, and asks a node
+// as often.
+func (e *executor) work(ctx context.Context, batch []*flight, open int) {
+	begun := time.Now()
 	e.run(ctx, batch)
-	_ = lifecycle.Sleep(ctx, together.Pause(len(batch), e.action.Batch, time.Since(begun))) // fails when ctx ends, and with it the worker
+	_ = lifecycle.Sleep(ctx, together.Pause(open, len(batch) == e.action.Batch, time.Since(begun))) // fails when ctx ends, and with it the worker
 }
 
 // run runs a batch. What was abandoned before it began is not begun.

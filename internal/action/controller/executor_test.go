@@ -12,6 +12,8 @@ import (
 
 	"github.com/avalhq/aval/internal/action/machine"
 	"github.com/avalhq/aval/internal/action/step"
+	"github.com/avalhq/aval/internal/guarantee"
+	"github.com/avalhq/aval/internal/message"
 	"github.com/avalhq/aval/internal/problem"
 )
 
@@ -127,6 +129,57 @@ func TestUnderLoadMoreIsRunTogether(t *testing.T) {
 		workers.Wait()
 		if !slices.Equal(ran, []int{100, 50, 1}) || at[1] != 90*time.Millisecond || at[2] != 1050*time.Millisecond {
 			t.Errorf("run together were %v, after %v", ran, at)
+		}
+	})
+}
+
+// TestALaneHoldsUpNoOther: while the run of one lane lasts, those of others go on, and what is asked of it meanwhile is one run later.
+func TestALaneHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		ran := map[string][]int{}
+		lane := func(task step.Task) string { return string(task.Record.ID) }
+		actions, err := step.NewRegistry(step.Action{Name: "sign", Effect: true, Batch: 10, Lane: lane, Run: func(_ context.Context, tasks []step.Task) []step.Outcome {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, task := range tasks {
+				if lane(task) != lane(tasks[0]) {
+					t.Errorf("%s is run with %s", lane(task), lane(tasks[0]))
+				}
+			}
+			ran[lane(tasks[0])] = append(ran[lane(tasks[0])], len(tasks))
+			mu.Unlock()
+			defer mu.Lock()
+			if lane(tasks[0]) == "slow" {
+				time.Sleep(time.Minute)
+			}
+			return make([]step.Outcome, len(tasks))
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := New(nil, nil, nil, actions, Config{InFlight: 1024})
+		push := func(lane string) {
+			c.executors["sign"].queue.push(&flight{w: &work{}, rec: guarantee.Record{Verified: message.Verified{Message: message.Message{ID: message.ID(lane)}}}, run: machine.Run{State: "Sign"}})
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var workers sync.WaitGroup
+		c.executors["sign"].start(ctx, &workers)
+		for range 12 {
+			push("slow")
+			push("quick")
+			time.Sleep(time.Second)
+		}
+		mu.Lock()
+		if len(ran["quick"]) != 12 || !slices.Equal(ran["slow"], []int{1}) {
+			t.Errorf("while the slow lane's run lasts, run are %v", ran)
+		}
+		mu.Unlock()
+		time.Sleep(3 * time.Minute)
+		stop()
+		workers.Wait()
+		if !slices.Equal(ran["slow"], []int{1, 10, 1}) {
+			t.Errorf("afterwards run were %v", ran["slow"])
 		}
 	})
 }

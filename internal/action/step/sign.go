@@ -20,6 +20,8 @@ type Signer interface {
 	// Withdraw gives up what was asked for the steps and is not decided, because of a problem: Asked tells it. Once it has returned nil,
 	// what is not decided by then will not be. What was never asked for is nothing.
 	Withdraw(ctx context.Context, steps []signer.Step, because error) error
+	// Waits says whether SignAll waits for keys that are in use. Then it is asked for each wallet's requests on their own.
+	Waits() bool
 	// SignAll has each request signed by its key. signer.ErrUnanswered: not yet, ask again.
 	SignAll(ctx context.Context, requests []signer.Request) ([]signer.Decision, []error)
 }
@@ -30,10 +32,21 @@ type Signer interface {
 // action is asked again until they have: whoever learns of it has it asked at once (controller.Nudge). When the state's time is over what is
 // not decided is given up first, and then the time-out is told; what is decided is waited for, as it will be sent.
 //
-// Batches are large and few: a lease costs as many commits for one transaction as for a hundred, and batches wait for each other's keys.
+// Batches are large and few: a lease costs as many commits for one transaction as for a hundred. A wallet whose key is slow, or in use
+// elsewhere, holds up no other.
 func Sign(gate *Gate, keys Signer, chains Chains) Action {
 	s := signing{gate, keys, chains}
-	return Action{Name: "sign", Effect: true, Withdraws: true, Batch: 1024, Parallel: 2, Run: s.run}
+	a := Action{Name: "sign", Effect: true, Withdraws: true, Batch: 1024, Parallel: 2, Run: s.run}
+	if keys.Waits() {
+		a.Lane = wallets
+	}
+	return a
+}
+
+// wallets are the lanes of those who wait for keys. What names none is refused by the run.
+func wallets(task Task) string {
+	o, _ := readOrder(task)
+	return o.Wallet
 }
 
 type signing struct {

@@ -59,6 +59,8 @@ func (o *office) Build(_ context.Context, calls []chain.Call) ([]chain.Unsigned,
 	return txs, make([]error, len(calls))
 }
 
+func (o *office) Waits() bool { return true }
+
 func (o *office) SignAll(_ context.Context, requests []signer.Request) ([]signer.Decision, []error) {
 	o.signed = append(o.signed, requests...)
 	decisions := make([]signer.Decision, len(requests))
@@ -180,5 +182,17 @@ func TestWhatIsOverdueIsWithdrawn(t *testing.T) {
 	}
 	if len(o.signed) != 1 || o.signed[0].Step != at(decided) {
 		t.Errorf("%+v was asked to be signed; want what is decided alone", o.signed)
+	}
+}
+
+// TestEachWalletSignsInItsOwnLane where keys are waited for, so that one that is in use elsewhere holds up no other.
+func TestEachWalletSignsInItsOwnLane(t *testing.T) {
+	o := &office{}
+	lane := step.Sign(nil, o, nil).Lane
+	if got := lane(o.order(time.Time{})); got != "wal_a" {
+		t.Errorf("the lane of wal_a's order is %q", got)
+	}
+	if step.Sign(nil, &signer.Pipeline{}, nil).Lane != nil {
+		t.Error("where workers wait for the keys, requests are committed wallet by wallet")
 	}
 }

@@ -19,6 +19,9 @@ func (s *Signer) SignAll(ctx context.Context, requests []Request) ([]Decision, [
 	return decisions, errs
 }
 
+// Waits is true: a key is leased before anything is signed with it.
+func (s *Signer) Waits() bool { return true }
+
 // Asked is for a Signer that is elsewhere: this one answers at once, so nothing that it was asked waits.
 func (s *Signer) Asked(context.Context, []Step) (map[Step]error, error) { return nil, nil }
 

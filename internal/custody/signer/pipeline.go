@@ -56,6 +56,9 @@ func (p *Pipeline) Withdraw(ctx context.Context, steps []Step, because error) er
 	return p.Requests.Refuse(ctx, refusals)
 }
 
+// Waits is false: the workers wait for keys.
+func (p *Pipeline) Waits() bool { return false }
+
 // SignAll commits requests for those steps that nothing is decided for, and answers with what is stored for the others.
 func (p *Pipeline) SignAll(ctx context.Context, requests []Request) ([]Decision, []error) {
 	j := newJob(requests)
