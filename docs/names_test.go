@@ -228,7 +228,7 @@ func TestRulesAndWorkflowsShownAreGood(t *testing.T) {
 			case "docs/workflows.md":
 				workflow.WriteString(shown + "\n")
 			case "docs/operations.md":
-				c, err := config.Parse(d.path, []byte(shown))
+				c, err := config.Parse(config.Default(), d.path, []byte(shown))
 				if err == nil && c.Data != config.Default().Data { // a whole file
 					err = c.Validate()
 				}

@@ -54,7 +54,7 @@ func (f *benchFlags) config(folder string) (config.Config, error) {
 	if f.File == "" || cfg.Database.URL == "" {
 		cfg.Data, cfg.Custody.KeyFile = filepath.Join(folder, "data"), filepath.Join(folder, "aval.kek")
 	}
-	cfg.API.Listen, cfg.Chain.Dev.Port = "127.0.0.1:0", 0
+	cfg.API.Listen, cfg.Auth.DevIssuer, cfg.Chain.Dev.Port = "127.0.0.1:0", true, 0
 	cfg.Chain.Dev.BlockTime = 100 * time.Millisecond
 	cfg.Controller.InFlight = max(cfg.Controller.InFlight, 2048)
 	return cfg, nil

@@ -32,7 +32,10 @@ type configCheck struct {
 
 // Run is the command.
 func (c *configCheck) Run(s *screen) error {
-	cfg, err := config.Load(c.File)
+	cfg, err := settings{}.load(served(), c.File)
+	if err == nil {
+		err = cfg.Validate()
+	}
 	if err != nil {
 		return err
 	}

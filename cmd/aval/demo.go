@@ -93,7 +93,7 @@ func (c *demoCommand) config(folder string) (cfg config.Config, err error) {
 		cfg.Data = filepath.Join(folder, "data")
 		beside(&cfg)
 	}
-	cfg.API.Listen, cfg.Chain.Dev.Port, cfg.Telemetry.LogLevel = "127.0.0.1:0", 0, "error"
+	cfg.API.Listen, cfg.Auth.DevIssuer, cfg.Chain.Dev.Port, cfg.Telemetry.LogLevel = "127.0.0.1:0", true, 0, "error"
 	return cfg, nil
 }
 

@@ -45,6 +45,9 @@ func (c *devCommand) Run(ctx context.Context, s *screen, a *access) (err error) 
 	if err != nil {
 		return err
 	}
+	if !cfg.Auth.DevIssuer {
+		return misused("dev-issuer-off", "the ready-made client needs the development issuer; set auth.dev_issuer to true, or use aval serve")
+	}
 	overridePassphrase(&cfg)
 	beside(&cfg)
 	o, err := prepare(cfg, s)
@@ -81,9 +84,6 @@ func (r *running) enroll(ctx context.Context, path string) (profile, error) {
 	p, there, err := readProfile(path)
 	if err != nil {
 		return p, err
-	}
-	if r.issuer == nil {
-		return p, misused("dev-issuer-off", "the ready-made client needs the development issuer; set auth.dev_issuer to true, or use aval serve")
 	}
 	if !there || !r.valid(ctx, p) {
 		if p, err = r.newProfile(ctx); err != nil {

@@ -70,6 +70,9 @@ func (p *platform) has(r role) bool {
 // checkRoles refuses a part of the roles where no other process can have the rest, roles that have nothing to do, and an API that
 // nobody could call.
 func checkRoles(roles []role, c config.Config) error {
+	if slices.Contains(roles, roleAPI) && c.Auth.Issuer == "" && !c.Auth.DevIssuer {
+		return misused("config-invalid", "auth.issuer is empty and auth.dev_issuer is off: nobody could call; set the URL of your OIDC issuer")
+	}
 	whole := !slices.ContainsFunc(every(), func(r role) bool { return !slices.Contains(roles, r) })
 	if c.Database.URL == "" {
 		switch {
@@ -79,9 +82,6 @@ func checkRoles(roles []role, c config.Config) error {
 			return misused("role-needs-database", "the roles sender and tx-verify work on a PostgreSQL database; set database.url, or look at the whole record with aval job verify")
 		}
 		return nil
-	}
-	if slices.Contains(roles, roleAPI) && !c.Callable() {
-		return misused("config-invalid", config.NobodyCalls)
 	}
 	if c.Signing.By == config.SignedByWorkers {
 		return nil

@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/avalhq/aval/internal/auth"
 	"github.com/avalhq/aval/internal/config"
@@ -49,25 +46,20 @@ Beside them, when the file has a section key_manager, a process with the role ke
 
 // Run is the command.
 func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
-	cfg, err := c.load(config.Default(), c.File)
+	cfg, err := c.load(served(), c.File)
 	if err != nil {
 		return err
-	}
-	if asked, err := asksForIssuer(c.File); err != nil {
-		return err
-	} else if !asked {
-		cfg.Auth.DevIssuer = false
 	}
 	overridePassphrase(&cfg)
 	roles, err := parseRoles(c.Role)
 	if err != nil {
 		return err
 	}
-	if err := checkRoles(roles, cfg); err != nil {
-		return err
-	}
 	o, err := prepare(cfg, s)
 	if err != nil {
+		return err
+	}
+	if err := checkRoles(roles, cfg); err != nil {
 		return err
 	}
 	if roles[0] == roleKeyManager {
@@ -90,19 +82,11 @@ func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
 	return r.wait(ctx, s)
 }
 
-// asksForIssuer says whether the file itself turns the development issuer on.
-func asksForIssuer(file string) (bool, error) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return false, misused("config-unreadable", "cannot read the configuration: %w", err)
-	}
-	var asked struct {
-		Auth struct {
-			DevIssuer bool `yaml:"dev_issuer"`
-		} `yaml:"auth"`
-	}
-	err = yaml.Unmarshal(raw, &asked)
-	return asked.Auth.DevIssuer, err
+// served is what aval serve reads its file over: the development issuer is on only where the file says so.
+func served() config.Config {
+	c := config.Default()
+	c.Auth.DevIssuer = false
+	return c
 }
 
 // enrollOperator leaves a login for the first operator, when it is the development issuer that gives tokens.

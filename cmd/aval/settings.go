@@ -25,14 +25,14 @@ type settings struct {
 	Verbose     bool     `short:"v" help:"Log what happens, not only what is wrong."`
 }
 
-// load reads the file over the defaults, or takes c without one, and applies the flags.
+// load reads the file over c, and applies the flags.
 func (f settings) load(c config.Config, file string) (config.Config, error) {
 	if file != "" {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			return c, misused("config-unreadable", "cannot read the configuration: %w; aval config prints an example", err)
 		}
-		if c, err = config.Parse(file, raw); err != nil {
+		if c, err = config.Parse(c, file, raw); err != nil {
 			return c, err
 		}
 	}

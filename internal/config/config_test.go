@@ -16,7 +16,7 @@ import (
 )
 
 func TestParseKeepsDefaultsForWhatIsNotSaid(t *testing.T) {
-	c, err := config.Parse("aval.yaml", []byte("chain:\n  confirmations: 12\nmessages: {id_expiry: 5s}\n"))
+	c, err := config.Parse(config.Default(), "aval.yaml", []byte("chain:\n  confirmations: 12\nmessages: {id_expiry: 5s}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestParseKeepsDefaultsForWhatIsNotSaid(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	for _, nothing := range []string{"", "\n  \n", "# a comment\n"} {
-		if c, err := config.Parse("aval.yaml", []byte(nothing)); err != nil || !reflect.DeepEqual(c, config.Default()) {
+		if c, err := config.Parse(config.Default(), "aval.yaml", []byte(nothing)); err != nil || !reflect.DeepEqual(c, config.Default()) {
 			t.Errorf("%q: %v", nothing, err)
 		}
 	}
@@ -50,7 +50,7 @@ func TestParseRefuses(t *testing.T) {
 		"not YAML":           {"data: [x\n", "line 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := config.Parse("aval.yaml", []byte(c.text))
+			_, err := config.Parse(config.Default(), "aval.yaml", []byte(c.text))
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "aval.yaml: ") {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}
@@ -93,7 +93,6 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 		"api.max_streams is 0":                     func(c *config.Config) { c.API.MaxStreams = 0 },
 		"api.max_client_streams is 0":              func(c *config.Config) { c.API.MaxClientStreams = 0 },
 		"api.timeout is 0s":                        func(c *config.Config) { c.API.Timeout = 0 },
-		"auth.issuer is empty":                     func(c *config.Config) { c.Auth.DevIssuer = false },
 		"auth.issuer is not a URL":                 func(c *config.Config) { c.Auth.Issuer = "login.example" },
 		"auth.subject is empty":                    func(c *config.Config) { c.Auth.Subject = "" },
 		"auth.audience is empty":                   func(c *config.Config) { c.Auth.Audience = "" },
@@ -143,6 +142,7 @@ func TestValidateNamesFieldAndRemedy(t *testing.T) {
 
 func TestValidateAcceptsWhatWorks(t *testing.T) {
 	for name, set := range map[string]map[string]string{
+		"nobody calls":       {"auth.dev_issuer": "false"}, // a process without the role api
 		"own issuer, public": {"auth.dev_issuer": "false", "auth.issuer": "https://login.example/realm", "api.listen": "0.0.0.0:443"},
 		"remote chain":       {"chain.url": "wss://node.example/key", "chain.dev.block_time": "0s", "chain.id": "1", "chain.max_fee": "40"},
 		"IPC":                {"chain.url": "/run/geth.ipc"},
@@ -219,7 +219,7 @@ func TestCoinsHaveAUnit(t *testing.T) {
 }
 
 func TestFeesOfAMessageType(t *testing.T) {
-	c, err := config.Parse("aval.yaml", []byte("chain:\n  fees:\n    types:\n      transfer.v1: {budget: 0.01 ether, percentile: 90}\n"))
+	c, err := config.Parse(config.Default(), "aval.yaml", []byte("chain:\n  fees:\n    types:\n      transfer.v1: {budget: 0.01 ether, percentile: 90}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestFeesOfAMessageType(t *testing.T) {
 		"chain: {fees: {types: {transfer.v1: {bugdet: 1 wei}}}}": "did you mean chain.fees.types.transfer.v1.budget?",
 		"chain: {fees: {types: fast}}":                           "line 1: chain.fees.types takes names with their fields",
 	} {
-		if _, err := config.Parse("aval.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := config.Parse(config.Default(), "aval.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v", text, err)
 		}
 	}
@@ -243,24 +243,16 @@ func TestOneEndpointOrAList(t *testing.T) {
 		`chain: {url: ""}`:                                       nil,
 		`chain: {url: []}`:                                       {},
 	} {
-		c, err := config.Parse("aval.yaml", []byte(text))
+		c, err := config.Parse(config.Default(), "aval.yaml", []byte(text))
 		if err != nil || !slices.Equal(c.Chain.URL, want) {
 			t.Errorf("%s gives %v, %v", text, c.Chain.URL, err)
 		}
 	}
-	if _, err := config.Parse("aval.yaml", []byte("chain: {url: {one: two}}")); problem.From(err).Code != "config-malformed" {
+	if _, err := config.Parse(config.Default(), "aval.yaml", []byte("chain: {url: {one: two}}")); problem.From(err).Code != "config-malformed" {
 		t.Errorf("a mapping gives %v", err)
 	}
 	c := config.Default()
 	if err := c.Set("chain.url", "http://one/key"); err != nil || len(c.Chain.URL) != 1 || c.Chain.URL.String() != "http://one" {
 		t.Errorf("set by hand it is %v, %v", c.Chain.URL, err)
-	}
-}
-
-// TestAKeyManagerNeedsNoIssuer: it serves no API. Its other fields are looked at all the same.
-func TestAKeyManagerNeedsNoIssuer(t *testing.T) {
-	c, err := config.Parse("key-manager.yaml", []byte("auth: {dev_issuer: false}\ndatabase: {url: postgres://aval@db/aval}\nkey_manager: {listen: 127.0.0.1:8443, plaintext: true}\n"))
-	if err != nil || c.Callable() {
-		t.Errorf("%v; callable: %v", err, c.Callable())
 	}
 }

@@ -21,17 +21,16 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, problem.New(problem.Invalid, "config-unreadable", "the configuration cannot be read: %w", err)
 	}
-	c, err := Parse(path, text)
+	c, err := Parse(Default(), path, text)
 	if err != nil {
 		return Config{}, err
 	}
 	return c, c.Validate()
 }
 
-// Parse decodes YAML over Default, strictly; name is the file's, for messages. It does not Validate, so that overrides can
+// Parse decodes YAML over c, strictly; name is the file's, for messages. It does not Validate, so that overrides can
 // be applied first.
-func Parse(name string, text []byte) (Config, error) {
-	c := Default()
+func Parse(c Config, name string, text []byte) (Config, error) {
 	if err := decode(&c, text); err != nil {
 		return Config{}, problem.New(problem.Invalid, "config-malformed", "%s: %w", name, err)
 	}

@@ -45,7 +45,7 @@ func TestExampleIsTheStruct(t *testing.T) {
 }
 
 func TestExampleIsTheDefault(t *testing.T) {
-	c, err := config.Parse("example.yaml", []byte(config.Example()))
+	c, err := config.Parse(config.Default(), "example.yaml", []byte(config.Example()))
 	if err != nil {
 		t.Fatal(err)
 	}

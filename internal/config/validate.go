@@ -25,7 +25,6 @@ func (c Config) Validate() error {
 	v.kafka(c.Kafka, c.Database.URL != "")
 	v.keyManager(c.KeyManager, c.Database)
 	v.api(c.API)
-	v.that(c.Callable() || c.KeyManager.Listen != "", NobodyCalls)
 	v.auth(c.Auth, c.API.Listen)
 	v.that(c.Messages.IDExpiry >= time.Second, "messages.id_expiry is %s: clients need time to sign; set 1s or more, such as 24h", c.Messages.IDExpiry)
 	v.chain(c.Chain)
@@ -43,12 +42,6 @@ func (c Config) Validate() error {
 	}
 	return problem.New(problem.Invalid, "config-invalid", "%w", errors.Join(v...))
 }
-
-// NobodyCalls is what is wrong where an API is served that is not Callable.
-const NobodyCalls = "auth.issuer is empty and auth.dev_issuer is off: nobody could call; set the URL of your OIDC issuer"
-
-// Callable says whether somebody gives tokens for the API. A key-manager, which serves none, needs no issuer.
-func (c Config) Callable() bool { return c.Auth.Issuer != "" || c.Auth.DevIssuer }
 
 // violations collects what is wrong.
 type violations []error
