@@ -51,7 +51,7 @@ func OpenSnapshot(ctx context.Context, url string) (s *Snapshot, err error) {
 		return nil, atStart(s.where, err)
 	}
 	if err := s.begin(ctx); err != nil {
-		return nil, errors.Join(describe(s.where, err), s.conn.Close(ctx))
+		return nil, errors.Join(atStart(s.where, err), s.conn.Close(ctx))
 	}
 	return s, nil
 }

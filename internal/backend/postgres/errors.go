@@ -63,11 +63,11 @@ func describe(where string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem.New(problem.Unavailable, "storage-failed", "the database %s did not answer in time; whether it has carried out what was asked is not known: %w", where, err)
 	case stateIs(err, badUser):
-		return problem.New(problem.Invalid, "database-refused", "the database server %s does not let this user in: %w; check database.url, its sslmode too, and the server's pg_hba.conf", where, err)
+		return problem.New(problem.Unavailable, "database-refused", "the database server %s does not let this user in: %w; check database.url, its sslmode too, and the server's pg_hba.conf", where, err)
 	case stateIs(err, badPassword):
-		return problem.New(problem.Invalid, "database-refused", "the database server %s refuses the user or the password; check database.url and database.password", where)
+		return problem.New(problem.Unavailable, "database-refused", "the database server %s refuses the user or the password; check database.url and database.password", where)
 	case stateIs(err, noDatabase, noSchema, noTable):
-		return problem.New(problem.Invalid, "database-not-prepared", "the database %s is not prepared for Aval; run aval database init once, with the URL of an administrator", where)
+		return problem.New(problem.Unavailable, "database-not-prepared", "the database %s is not prepared for Aval; run aval database init once, with the URL of an administrator", where)
 	case stateIs(err, forbidden):
 		return problem.New(problem.Internal, "database-forbidden", "the database %s does not allow Aval's user to do this: %w; run aval database init again, which grants what is needed", where, err)
 	case stateIs(err, diskFull):
@@ -85,8 +85,9 @@ func (db *DB) away() error {
 	return problem.New(problem.Unavailable, "storage-failed", "this process has lost its connection to the database %s and has not come back yet; try again", db.where)
 }
 
-// atStart is describe, but for a server that is not there, or is none: that is a mistake of the configuration, for which a process that
-// cannot begin does not wait. Later it is a storage that fails, which what is under way waits for.
+// atStart is describe, but for a server that is not there, is none, or lets nobody in, and for a database that is not prepared: that is a
+// mistake of the configuration, for which a process that cannot begin does not wait. Later it is a storage that fails, which what is
+// under way waits for: it is no mistake of whoever asks.
 func atStart(where string, err error) error {
 	var unreachable *pgconn.ConnectError
 	var answered *pgconn.PgError
@@ -97,7 +98,11 @@ func atStart(where string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem.New(problem.Invalid, "database-unreachable", "what listens at %s does not answer as a PostgreSQL server does (%w); start one there, or correct database.url", where, err)
 	}
-	return describe(where, err)
+	err = describe(where, err)
+	if code := problem.From(err).Code; code == "database-refused" || code == "database-not-prepared" {
+		return problem.New(problem.Invalid, code, "%w", err)
+	}
+	return err
 }
 
 // unusable says why a URL cannot be used, as far as it can be said without repeating what may hold a password.

@@ -191,7 +191,7 @@ func Grant(ctx context.Context, url string, user User) (err error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return describe(location(config), err)
+		return atStart(location(config), err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	return describe(location(config), grant(ctx, conn, user))
