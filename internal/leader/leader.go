@@ -29,6 +29,9 @@ type Elections interface {
 	Hold(ctx context.Context, seat string) (term context.Context, leave func(), err error)
 }
 
+// Look is how long who has not the seat, and would work in it, waits before looking for it again.
+const Look = 200 * time.Millisecond
+
 // again is how long after a failure the next campaign begins.
 const again = 500 * time.Millisecond
 

@@ -55,14 +55,13 @@ type Relay struct {
 	Bus     bus.Bus
 	Seat    *leader.Seat
 	Log     *slog.Logger                                           // may be nil
-	Batch   int                                                    // most rows at once; 0 means 2,048
+	Batch   int                                                    // most rows at once; 0 means defaultBatch
 	Observe func(source string, records int, oldest time.Duration) // called after each batch; may be nil
 }
 
 // How a relay waits.
 const (
 	defaultBatch = 2048
-	unseated     = 200 * time.Millisecond // between two looks for the seat
 	firstRetry   = 50 * time.Millisecond
 	longestRetry = 5 * time.Second
 )
@@ -90,7 +89,7 @@ func (r *Relay) serve(ctx context.Context, source Source) {
 		term, done, leads := r.Seat.Within(ctx)
 		if !leads {
 			done()
-			_ = lifecycle.Sleep(ctx, unseated)
+			_ = lifecycle.Sleep(ctx, leader.Look)
 			continue
 		}
 		moved, err := r.follow(term, source)

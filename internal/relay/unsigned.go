@@ -16,7 +16,7 @@ import (
 // to be had.
 type Unsigned struct {
 	Requests signer.Requests
-	Again    time.Duration // how long a request waits before it is relayed again; 0 means 20 s
+	Again    time.Duration // how long a request waits before it is relayed again; 0 means defaultAgain
 
 	looked time.Time // when that was last looked for; used by one reader alone
 	turn   int64     // up to where it was; the next look goes on from there

@@ -38,12 +38,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code := m.Run()
-	if err := database.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "drop the template:", err)
-		code = 1
-	}
-	os.Exit(code)
+	database.Main(m)
 }
 
 // lessee is the other process: it leases the key that each line names, and tells the fence, or releases its last lease for an

@@ -39,7 +39,7 @@ type Options struct {
 	Login        Login
 	Process      string        // names this process in the broker's log
 	Installation string        // what all processes on these topics have in common
-	Session      time.Duration // after which a process that is silent has ended; 0 means 10 s
+	Session      time.Duration // after which a process that is silent has ended; 0 means defaultSession
 	Log          *slog.Logger  // may be nil
 	Faults       *fault.Points // for tests; nil in production
 

@@ -22,7 +22,7 @@ var server = trial.Server{Given: os.Getenv(trial.Variable)}
 
 func TestBus(t *testing.T) {
 	bustest.Run(t, func(t *testing.T) bustest.Harness {
-		options := server.Fresh(t)
+		options := server.Fresh(t, 4)
 		options.Faults, options.Session = fault.New(), 6*time.Second // a member that a busy machine holds up is not taken for dead
 		return bustest.Harness{Faults: options.Faults, Join: func(t *testing.T) bustest.Process { return join(t, options) }}
 	})
@@ -39,11 +39,8 @@ func join(t *testing.T, options kafka.Options) bustest.Process {
 // TestAMemberThatComesBackTakesNothingBack: one that was cut off for longer than its session commits what it had in hand, when another
 // member has done that and more, and the partition is its own again.
 func TestAMemberThatComesBackTakesNothingBack(t *testing.T) {
-	options := server.Empty(t)
-	options.Partitions, options.Session = 1, 2*time.Second
-	if _, err := kafka.Init(t.Context(), options, false); err != nil {
-		t.Fatal(err)
-	}
+	options := server.Fresh(t, 1)
+	options.Session = 2 * time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	b, lines := open(t, options), &lines{}

@@ -24,14 +24,7 @@ import (
 
 var database = pgtrial.Server{Given: os.Getenv(pgtrial.Variable)}
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := database.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "drop the template:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { database.Main(m) }
 
 // world is a database and topics that processes share, one after the other.
 type world struct {
@@ -45,11 +38,8 @@ type world struct {
 
 func newWorld(t *testing.T, partitions int32) *world {
 	t.Helper()
-	w := &world{database: database.Fresh(t), options: server.Empty(t), now: feedertest.Start}
-	w.options.Partitions, w.options.Session = partitions, time.Second
-	if _, err := kafka.Init(t.Context(), w.options, false); err != nil {
-		t.Fatal(err)
-	}
+	w := &world{database: database.Fresh(t), options: server.Fresh(t, partitions), now: feedertest.Start}
+	w.options.Session = time.Second
 	return w
 }
 

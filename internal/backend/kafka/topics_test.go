@@ -93,7 +93,7 @@ func TestTopicsAreMadeOnceAndChecked(t *testing.T) {
 }
 
 func TestACompactedTopicIsRefused(t *testing.T) {
-	options := server.Fresh(t)
+	options := server.Fresh(t, 4)
 	name := options.Prefix + bus.Signed
 	_, err := server.Admin(t).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "cleanup.policy", Value: kadm.StringPtr("compact")}}, name)
 	if err != nil {
@@ -114,7 +114,7 @@ func TestACompactedTopicIsRefused(t *testing.T) {
 
 // TestTwoInstallationsOnOnePrefixAreRefused, also when both start at the same moment.
 func TestTwoInstallationsOnOnePrefixAreRefused(t *testing.T) {
-	options := server.Fresh(t)
+	options := server.Fresh(t, 4)
 	other := options
 	other.Installation = "b"
 	results := make(chan error, 2)
@@ -164,7 +164,7 @@ func open(t *testing.T, options kafka.Options) *kafka.Bus {
 
 // TestATopicThatIsDeletedAndMadeAgainIsUsed: by who published to it before, and by the members of a group.
 func TestATopicThatIsDeletedAndMadeAgainIsUsed(t *testing.T) {
-	options := server.Fresh(t)
+	options := server.Fresh(t, 4)
 	options.Session = 2 * time.Second
 	b := open(t, options)
 	within, cancel := context.WithTimeout(t.Context(), 90*time.Second)

@@ -4,7 +4,6 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
 	"math/big"
 	"os"
 	"sync"
@@ -38,14 +37,7 @@ import (
 
 var server = trial.Server{Given: os.Getenv(trial.Variable)}
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := server.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "drop the template:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { server.Main(m) }
 
 // storage is the database of one test. Each open is the next process: the one before has ended as in a crash.
 type storage struct {

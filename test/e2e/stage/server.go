@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -67,6 +68,21 @@ func (s *Server) Note(tb testing.TB, name string) string {
 	text, err := os.ReadFile(filepath.Join(s.folder, s.name, name))
 	if err != nil {
 		tb.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// Shared is the address of a server that others use as well: the given one, or the one that make services-up has left in .services.
+// Variable is what the given one would be in.
+func Shared(tb testing.TB, name, given, variable string) string {
+	tb.Helper()
+	if given != "" {
+		return given
+	}
+	root, err := moduleRoot()
+	text, missing := os.ReadFile(filepath.Join(root, ".services", name, "url"))
+	if err = errors.Join(err, missing); err != nil {
+		tb.Fatalf("no server of %s (%v): run make services-up, or set %s to its address", name, err, variable)
 	}
 	return strings.TrimSpace(string(text))
 }

@@ -20,7 +20,7 @@ type Relay struct {
 	Bus     bus.Bus
 	Seat    *leader.Seat
 	Log     *slog.Logger                          // may be nil
-	Again   time.Duration                         // after which an id that nobody has taken is handed out again; 0 means 20 s
+	Again   time.Duration                         // after which an id that nobody has taken is handed out again; 0 means defaultAgain
 	Observe func(records int, took time.Duration) // called after each batch; may be nil
 
 	out []batch // oldest first
@@ -38,7 +38,6 @@ const (
 	handBatch    = 2048
 	idle         = time.Second // longest wait for what is due, between looks at what was not taken
 	behind       = 50 * time.Millisecond
-	unseated     = 200 * time.Millisecond
 	defaultAgain = 20 * time.Second
 )
 
@@ -52,7 +51,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	for ctx.Err() == nil {
 		term, done, leads := r.Seat.Within(ctx)
-		wait := unseated
+		wait := leader.Look
 		if leads {
 			wait = r.round(term)
 		} else {
@@ -85,7 +84,7 @@ func (r *Relay) round(ctx context.Context) (wait time.Duration) {
 		return 0
 	}
 	r.Log.ErrorContext(ctx, "cannot hand out what is due; tried again", "error", err)
-	return unseated
+	return leader.Look
 }
 
 // hand marks what is due as handed out and publishes it. What could not be published, or perhaps was, is freed.

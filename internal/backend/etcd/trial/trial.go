@@ -8,13 +8,12 @@ package trial
 import (
 	"context"
 	"crypto/rand"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/avalhq/aval/test/e2e/stage"
 )
 
 // Variable names the environment variable with the URL of a server that make services-up did not start. The test reads it.
@@ -23,18 +22,7 @@ const Variable = "AVAL_TEST_ETCD"
 // Endpoint is the server: the given one, or the one that make services-up has left in .services.
 func Endpoint(t testing.TB, given string) string {
 	t.Helper()
-	if given != "" {
-		return given
-	}
-	folder, err := os.Getwd()
-	for err == nil && folder != "/" {
-		if found, err := os.ReadFile(filepath.Join(folder, ".services", "etcd", "url")); err == nil {
-			return strings.TrimSpace(string(found))
-		}
-		folder = filepath.Dir(folder)
-	}
-	t.Fatalf("no etcd server: run make services-up, or set %s to its URL", Variable)
-	return ""
+	return stage.Shared(t, "etcd", given, Variable)
 }
 
 // Prefix is one of the test's own; what is below it is removed when the test has ended.

@@ -8,8 +8,6 @@ package trial
 import (
 	"context"
 	"crypto/rand"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/avalhq/aval/internal/backend/kafka"
+	"github.com/avalhq/aval/test/e2e/stage"
 )
 
 // Variable names the environment variable with a broker's address, for one that make services-up did not start. The test reads it.
@@ -30,18 +29,7 @@ type Server struct {
 // Address of the broker.
 func (s *Server) Address(t testing.TB) string {
 	t.Helper()
-	if s.Given != "" {
-		return s.Given
-	}
-	folder, err := os.Getwd()
-	for err == nil && folder != "/" {
-		if found, err := os.ReadFile(filepath.Join(folder, ".services", "kafka", "url")); err == nil {
-			return strings.TrimSpace(string(found))
-		}
-		folder = filepath.Dir(folder)
-	}
-	t.Fatalf("no Kafka broker: run make services-up, or set %s to its address", Variable)
-	return ""
+	return stage.Shared(t, "kafka", s.Given, Variable)
 }
 
 // Empty gives options with a prefix of its own, whose topics are not there yet; they are deleted when the test has ended.
@@ -66,10 +54,11 @@ func (s *Server) Empty(t testing.TB) kafka.Options {
 	return options
 }
 
-// Fresh makes the topics too.
-func (s *Server) Fresh(t testing.TB) kafka.Options {
+// Fresh makes the topics too, each of so many partitions.
+func (s *Server) Fresh(t testing.TB, partitions int32) kafka.Options {
 	t.Helper()
 	options := s.Empty(t)
+	options.Partitions = partitions
 	if _, err := kafka.Init(t.Context(), options, false); err != nil {
 		t.Fatalf("make the test's topics: %v; run make services-up", err)
 	}

@@ -8,6 +8,7 @@ package trial
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/backend/postgres"
+	"github.com/avalhq/aval/test/e2e/stage"
 )
 
 // Variable names the environment variable with an administrator's URL, for a server that make services-up did not start. The
@@ -59,18 +61,7 @@ type Server struct {
 // Admin is the URL of the server's administrator.
 func (s *Server) Admin(t testing.TB) string {
 	t.Helper()
-	if s.Given != "" {
-		return s.Given
-	}
-	folder, err := os.Getwd()
-	for err == nil && folder != "/" {
-		if found, err := os.ReadFile(filepath.Join(folder, ".services", "postgres", "url")); err == nil {
-			return strings.TrimSpace(string(found))
-		}
-		folder = filepath.Dir(folder)
-	}
-	t.Fatalf("no PostgreSQL server: run make services-up, or set %s to an administrator's URL", Variable)
-	return ""
+	return stage.Shared(t, "postgres", s.Given, Variable)
 }
 
 // Fresh makes a prepared database, which is dropped when the test has ended.
@@ -104,6 +95,16 @@ func (s *Server) prepare(ctx context.Context, admin string) {
 	id := strings.ToLower(rand.Text()[:12])
 	s.template, s.user = "aval_template_"+id, postgres.User{Name: "aval_" + id, Password: rand.Text()}
 	_, s.err = postgres.Init(ctx, at(admin, s.template, nil), s.user)
+}
+
+// Main runs a package's tests and closes the server after the last.
+func (s *Server) Main(m *testing.M) {
+	code := m.Run()
+	if err := s.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "drop the template:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // Close drops the template and the user, after the last test.

@@ -3,7 +3,6 @@
 package remote_test
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -16,14 +15,7 @@ import (
 
 var database = pgtrial.Server{Given: os.Getenv(pgtrial.Variable)}
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := database.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "drop the template:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { database.Main(m) }
 
 // over makes a site whose registry is opened anew by each process, and closed after it.
 func over(t testing.TB, open func(t testing.TB) (remote.Registry, func() error)) *site {
