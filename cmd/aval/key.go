@@ -110,7 +110,7 @@ func (c *keyRelease) Run(ctx context.Context, s *screen, a *access) error {
 
 type keyAcknowledge struct {
 	ID     string `arg:"" name:"key" help:"The key's id."`
-	Spent  uint64 `required:"" help:"How many of the key's nonces the chain has spent: aval key show tells what was decided and seen."`
+	Spent  uint64 `required:"" help:"How many of the key's nonces the chain has spent, as an explorer shows it, or aval tx why of one of its transactions."`
 	Reason string `required:"" help:"What they were spent on, and why the key may be used again. It is kept under your name."`
 }
 

@@ -99,6 +99,9 @@ func (d *Desk) open(ctx context.Context, q Query) (all []Report, err error) {
 			return nil, err
 		}
 		for _, t := range some {
+			if o := d.memory(t); !o.Offered.At.IsZero() && o.Refusal == "" {
+				t.seen(o)
+			}
 			all = append(all, Report{Lane: info, Transaction: t})
 		}
 	}
@@ -127,7 +130,7 @@ func (d *Desk) lane(ctx context.Context, t Transaction) (Lane, error) {
 		}
 	}
 	first := t.Attempts[0].Tx
-	return Lane{Key: t.Key, Chain: first.Chain, Address: first.From, Next: t.Nonce + 1, Settled: t.Nonce + 1}, err
+	return Lane{Key: t.Key, Chain: first.Chain, Address: first.From, Settled: t.Nonce + 1}, err
 }
 
 // Show tells all about one transaction, and asks the chain.
@@ -148,6 +151,9 @@ func (d *Desk) Show(ctx context.Context, id ID) (Report, error) {
 		return r, err
 	}
 	v, err := d.view(ctx, info, o)
+	if known, _ := v.known(t.Attempts); known {
+		r.Transaction.seen(o)
+	}
 	options := d.Keeper.options
 	options.Rules = d.Keeper.lane(t.Key).rules(options.Rules)
 	r.explain(v, o, options)
@@ -155,6 +161,13 @@ func (d *Desk) Show(ctx context.Context, id ID) (Report, error) {
 		r.Facts = append(r.Facts, "The chain could not be asked: "+problem.From(err).Detail+".")
 	}
 	return r, nil
+}
+
+// seen takes note that a node has it, which is recorded at a later look only.
+func (t *Transaction) seen(o Open) {
+	if t.Status() == Signed {
+		t.Fate = Fate{Status: Sent, Sent: o.sent()}
+	}
 }
 
 // memory is what the keeper remembers of a transaction.
@@ -167,11 +180,12 @@ func (d *Desk) memory(t Transaction) Open {
 
 // view asks the chain about one transaction.
 func (d *Desk) view(ctx context.Context, info Lane, t Open) (v View, err error) {
+	v.Now.At = time.Now()
 	head, err := d.Keeper.Network.Head(ctx)
 	if err != nil {
 		return v, err
 	}
-	v.Now = Moment{Head: head, At: time.Now()}
+	v.Now.Head = head
 	if v.Confirmed, v.Final, err = d.Keeper.heights(ctx, head); err != nil {
 		return v, err
 	}

@@ -3,11 +3,16 @@ package transaction_test
 import (
 	"errors"
 	"math/big"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/avalhq/aval/internal/chain"
+	"github.com/avalhq/aval/internal/chain/evm"
+	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/transaction"
 )
 
@@ -53,7 +58,7 @@ func TestTheDeskSaysWhyAndBumps(t *testing.T) {
 	if r := show(t, desk, ids[0], "the next block asks"); !strings.Contains(r.Remedy, "aval tx bump "+ids[0].String()) {
 		t.Errorf("the remedy is %q", r.Remedy)
 	}
-	if r := show(t, desk, ids[2], "waits for the 2 transactions"); !strings.Contains(r.Remedy, "aval tx why "+ids[0].String()) {
+	if r := show(t, desk, ids[2], "waits for 2 transactions"); !strings.Contains(r.Remedy, "aval tx why "+ids[0].String()) {
 		t.Errorf("the remedy is %q", r.Remedy)
 	}
 	if all, err := desk.List(t.Context(), transaction.Query{}); err != nil || len(all) != 3 {
@@ -86,6 +91,52 @@ func TestTheDeskSaysWhyAndBumps(t *testing.T) {
 		if err := do(); !errors.Is(err, transaction.ErrSettled) {
 			t.Errorf("%s of what is mined: %v", what, err)
 		}
+	}
+}
+
+// TestTheDeskSaysWhatItCannotAsk: while no node can be asked, nothing is said of what the chain has, and an act is refused.
+func TestTheDeskSaysWhatItCannotAsk(t *testing.T) {
+	r, desk, ids := atDesk(t, 1)
+	show(t, desk, ids[0], "the next block asks")
+	node, err := url.Parse(r.chain.URL())
+	check(t, err)
+	way := httptest.NewServer(httputil.NewSingleHostReverseProxy(node))
+	away, err := evm.Dial(t.Context(), evm.Config{URLs: []string{way.URL}})
+	check(t, err)
+	t.Cleanup(away.Close)
+	way.Close()
+	ports := r.keeper.Ports
+	ports.Network, ports.Follower, ports.Market = away, away, away
+	desk.Keeper = transaction.New(ports, r.options)
+	got, err := desk.Show(t.Context(), ids[0])
+	check(t, err)
+	said := got.Sentence + " " + strings.Join(got.Facts, " ")
+	if !strings.Contains(said, "cannot be asked now") || !strings.Contains(said, "chain could not be asked: ") {
+		t.Errorf("it says %q, %q", got.Sentence, got.Facts)
+	}
+	if _, err := desk.Bump(t.Context(), ids[0], nil, "op", ""); problem.From(err).Code != "chain-unreachable" {
+		t.Errorf("a bump: %v", err)
+	}
+}
+
+// TestTheDeskSaysWhatANodeHas: what was sent and dropped is not told as being with a node; what is to be cancelled is told as such.
+func TestTheDeskSaysWhatANodeHas(t *testing.T) {
+	r := newRoom(t, transaction.Options{Confirmations: 2, Rules: transaction.Rules{Grace: time.Hour}})
+	desk := &transaction.Desk{Keeper: r.keeper, Journal: r.store}
+	steps := r.sign(t, 2, nil)
+	id := transaction.ID{Key: r.k.ID, Nonce: 1}
+	if got := show(t, desk, id, "It waits for 1 transaction of its lane before it."); got.Transaction.Status() != transaction.Signed {
+		t.Errorf("what no node has is told as %s", got.Transaction.Status())
+	}
+	check(t, errors.Join(r.keeper.Offer(t.Context(), steps[1:])...)) // behind a gap: a node has it, and no block takes it
+	if got := show(t, desk, id, "the node has it"); got.Transaction.Status() != transaction.Sent {
+		t.Errorf("what a node has is told as %s", got.Transaction.Status())
+	}
+	_, err := desk.Cancel(t.Context(), id, nil, "alice", "the receiver has changed")
+	check(t, err)
+	show(t, desk, id, "It is being cancelled by a no-op: the receiver has changed. It waits for 1 transaction")
+	if got := show(t, desk, transaction.ID{Key: r.k.ID}, "the node does not have it"); got.Transaction.Status() != transaction.Signed {
+		t.Errorf("what no node has is told as %s", got.Transaction.Status())
 	}
 }
 

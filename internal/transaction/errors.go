@@ -1,6 +1,9 @@
 package transaction
 
 import (
+	"fmt"
+
+	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/problem"
 )
@@ -79,7 +82,12 @@ func Admit(t Transaction, settled uint64, a Attempt) error {
 	case a.Kind != Raise && a.Kind != NoOp:
 		return refuse("only a raise or a no-op can replace")
 	case !a.Tx.Price().Outbids(newest.Tx.Price()):
-		return refuse("it does not pay enough more than the newest attempt for a node to take it")
+		least := chain.Bump(newest.Tx.Price(), a.Tx.Legacy)
+		offer := fmt.Sprintf("%s wei for a unit of gas", least.Fee)
+		if least.Tip != nil {
+			offer += fmt.Sprintf(", and %s of that as the tip", least.Tip)
+		}
+		return refuse("nodes take nothing less than a tenth more than the newest attempt, " + offer)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/message/calldata"
+	"github.com/avalhq/aval/internal/problem"
 )
 
 // Report is a transaction for operators. Show fills in all of it, List the first two fields.
@@ -32,13 +33,21 @@ func (r *Report) explain(v View, o Open, options Options) {
 		}
 	case t.Fate.Status == Lost:
 		r.Sentence = fmt.Sprintf("The chain has spent nonce %d on a transaction that Aval did not decide.", t.Nonce)
-		r.Remedy = r.trust()
-		if r.Lane.Halted == "" {
+		switch {
+		case r.Lane.Halted != "":
+			r.Remedy = r.trust()
+		case t.Settled:
 			r.Remedy = r.resume()
+		default:
+			r.Sentence += " An operator has acknowledged it; it counts for good when all before it is final."
+			r.Remedy = "Wait until then. " + r.resume()
 		}
 	case r.Lane.Halted != "" && !t.Fate.Spent():
 		r.Sentence = "It waits because its key is set aside: " + r.Lane.Halted + "."
 		r.Remedy = r.trust()
+		if known, _ := v.known(t.Attempts); known {
+			r.Sentence = "The node has it, and a block may still take it; nothing more is done for it, because its key is set aside: " + r.Lane.Halted + "."
+		}
 	case t.Fate.Status == Confirmed:
 		r.ended(t, v, options)
 	case t.Fate.Status == Mined:
@@ -48,7 +57,7 @@ func (r *Report) explain(v View, o Open, options Options) {
 	case len(t.Newest().Signed.Raw) == 0:
 		r.Sentence = "It was decided and is not signed yet; the keeper signs what its workflow does not."
 	case v.Now.Head > 0 && t.Nonce >= v.Nonce+options.Rules.Window:
-		r.Sentence = fmt.Sprintf("It waits for its turn: %d transactions of its lane are before it, and %d may be with the node at once.", t.Nonce-v.Nonce, options.Rules.Window)
+		r.Sentence = fmt.Sprintf("It waits for its turn behind %s of its lane; %d may be with the node at once.", several(t.Nonce-v.Nonce, "transaction"), options.Rules.Window)
 		r.Remedy = first(r.Lane.Key, v.Nonce)
 	default:
 		r.pending(o, v)
@@ -92,7 +101,10 @@ func (r *Report) ended(t Transaction, v View, options Options) {
 
 // mined says how far a block is from counting as confirmed.
 func (o Options) mined(v View, block uint64) string {
-	if o.tagged() {
+	switch {
+	case v.Now.Head == 0:
+		return fmt.Sprintf("It was seen in block %d.", block)
+	case o.tagged():
 		return fmt.Sprintf("It is in block %d, %d deep, and waits until the chain calls it %s; block %d is.", block, depth(v, block), o.Finality, v.Confirmed)
 	}
 	return fmt.Sprintf("It is in block %d, %d of %d confirmations deep.", block, depth(v, block), o.Confirmations)
@@ -108,22 +120,49 @@ func (o Options) until(v View, block uint64) string {
 
 // pending is for one that is signed and in no block.
 func (r *Report) pending(o Open, v View) {
+	known, asked := v.known(o.Attempts)
 	switch {
 	case o.Refusal != "":
 		r.Sentence = "The node does not take it: " + o.Refusal + "."
-		r.Remedy = "Give the address " + r.Lane.Address + " what it lacks, or aval tx cancel " + r.id() + "."
-	case v.Now.Head > 0 && o.Nonce > v.Nonce:
-		r.Sentence = fmt.Sprintf("It waits for the %d transactions of its lane that are before it.", o.Nonce-v.Nonce)
+		r.Remedy = "Its nonce is filled with a no-op by itself; at once: aval tx cancel " + r.id() + "."
+		if o.Poor {
+			r.Remedy = "Give the address " + r.Lane.Address + " what it lacks, or aval tx cancel " + r.id() + "."
+		}
+	case !asked:
+		r.Sentence = "It is signed" + since(", and was given to a node %s ago", o) + "; what the chain makes of it cannot be asked now."
+		r.Remedy = "Bring the chain's nodes back; the keeper goes on by itself."
+	case o.Nonce > v.Nonce:
+		r.Sentence = fmt.Sprintf("It waits for %s of its lane before it.", several(o.Nonce-v.Nonce, "transaction"))
 		r.Remedy = first(r.Lane.Key, v.Nonce)
 	case r.cheap(o, v):
 		r.Sentence = fmt.Sprintf("It offers %s wei for a unit of gas, and the next block asks %s.", o.Newest().Tx.Fee, v.Quotes[o.Policy.Percentile].Least)
-		r.Remedy = r.bump(o)
-	case o.Offered.At.IsZero() && o.Fate.Sent.IsZero():
-		r.Sentence = "It is signed and is not known to be with a node; the keeper sends it at the next head."
+		r.Remedy = r.bump(o, v, "as soon as a block has passed it over")
+	case !known:
+		r.Sentence = "It is signed, and the node does not have it; the keeper sends its stored bytes at one of the next heads."
+		r.Remedy = "At once: aval tx resend " + r.id() + "."
 	default:
-		r.Sentence = fmt.Sprintf("It is the next of its lane, with the node for %s, and no block has taken it yet.", v.Now.At.Sub(o.sent()).Round(time.Second))
-		r.Remedy = r.bump(o)
+		r.Sentence = "It is the next of its lane, with the node" + since(" for %s", o) + ", and no block has taken it yet."
+		r.Remedy = r.bump(o, v, fmt.Sprintf("after %s", several(o.Policy.Patience, "block")))
 	}
+	if newest := o.Newest(); newest.Kind == NoOp && !Filled(o.Step) {
+		r.Sentence = "It is being cancelled by a no-op: " + newest.Why + ". " + r.Sentence
+	}
+}
+
+// since says how long a node has had it; nothing where this process does not know.
+func since(format string, o Open) string {
+	if o.sent().IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(format, time.Since(o.sent()).Round(time.Second))
+}
+
+// several counts things.
+func several(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func (r *Report) id() string { return ID{r.Lane.Key, r.Transaction.Nonce}.String() }
@@ -133,13 +172,13 @@ func (r *Report) cheap(o Open, v View) bool {
 	return quote{v.Quotes[o.Policy.Percentile]}.below(o.Newest())
 }
 
-// bump says what happens by itself, and what can be done at once.
-func (r *Report) bump(o Open) string {
-	if o.Capped {
-		return "Its fee policy forbids to offer more: raise chain.fees for its type, or aval tx bump " + r.id() + " --fee WEI."
+// bump says when more is offered by itself, and what can be done at once.
+func (r *Report) bump(o Open, v View, when string) string {
+	if _, err := o.Policy.Raise(o.Newest().Tx.Price(), v.Quotes[o.Policy.Percentile], o.Newest().Tx.Gas); err != nil {
+		return "Its fee policy forbids to offer more: " + problem.From(err).Detail + ". Your own price knows no policy: aval tx bump " + r.id() + " --fee AMOUNT."
 	}
 	if o.Policy.Patience > 0 {
-		return fmt.Sprintf("The keeper offers more after %d blocks; at once: aval tx bump %s.", o.Policy.Patience, r.id())
+		return "The keeper offers more " + when + "; at once: aval tx bump " + r.id() + "."
 	}
 	return "To offer more: aval tx bump " + r.id() + "."
 }
@@ -168,7 +207,11 @@ func (r *Report) chain(t Transaction, v View) {
 		r.Facts = append(r.Facts, fmt.Sprintf("Attempt %d (%s, %s wei for a unit of gas), %s: %s.", a.Number, a.Kind, fee(a), a.Signed.Hash, what))
 	}
 	if v.Now.Head > 0 {
-		r.Facts = append(r.Facts, fmt.Sprintf("The head is block %d. The next nonce of %s is %d on the chain, and %d as far as decided.", v.Now.Head, r.Lane.Address, v.Nonce, r.Lane.Next))
+		decided := "" // unknown of a lane with nothing open
+		if r.Lane.Next > 0 {
+			decided = fmt.Sprintf(", and %d as far as decided", r.Lane.Next)
+		}
+		r.Facts = append(r.Facts, fmt.Sprintf("The head is block %d. The next nonce of %s is %d on the chain%s.", v.Now.Head, r.Lane.Address, v.Nonce, decided))
 	}
 }
 

@@ -168,7 +168,7 @@ func (p *planner) spent(t *Open) {
 	case t.Fate.Spent():
 		p.takenBack(t) // what has the nonce now shows at the next looks
 	case trace.Known && trace.Hash == "":
-		p.giveUp(t, Lost, EventLost, fmt.Sprintf("the chain has spent nonce %d of %s, and on none of the %d transactions that Aval has decided for it", t.Nonce, p.lane.Address, len(t.Attempts)))
+		p.giveUp(t, Lost, EventLost, fmt.Sprintf("the chain has spent nonce %d of %s, and on none of what Aval has decided for it", t.Nonce, p.lane.Address))
 	case t.Fate.Status == Unknown:
 	case trace.Known:
 		p.giveUp(t, Unknown, EventUnknown, fmt.Sprintf("%s is in block %d, and no node keeps the receipt that tells how it ended", trace.Hash, trace.Status.Block))
@@ -304,7 +304,7 @@ func (p *planner) pending(t *Open) {
 
 // offered is for bytes that were given to the node.
 func (p *planner) offered(t *Open, newest Attempt) {
-	known, asked := p.known(t)
+	known, asked := p.view.known(t.Attempts)
 	first := t.Nonce == p.view.Nonce
 	waited := first && p.waited(t)
 	p.stuck = p.stuck || waited || first && p.hopeless(t, newest)
@@ -341,9 +341,9 @@ func (t *Open) sent() time.Time {
 }
 
 // known says whether the node has any of the attempts.
-func (p *planner) known(t *Open) (known, asked bool) {
-	for _, a := range t.Attempts {
-		s, found := p.view.Found[a.Signed.Hash]
+func (v View) known(attempts []Attempt) (known, asked bool) {
+	for _, a := range attempts {
+		s, found := v.Found[a.Signed.Hash]
 		asked = asked || found
 		known = known || found && s.State != chain.Unknown
 	}
@@ -407,7 +407,7 @@ func (p *planner) replace(t *Open, newest Attempt, kind Kind, why string) {
 		if !t.Capped {
 			p.act(Act{Do: Record, Nonce: t.Nonce, Fate: t.Fate, Event: EventUnpayable, Why: why + "; but " + err.Error()})
 		}
-		if known, asked := p.known(t); asked && !known {
+		if known, asked := p.view.known(t.Attempts); asked && !known {
 			p.act(Act{Do: Send, Nonce: t.Nonce, Attempt: newest.Number})
 		}
 		return

@@ -68,7 +68,7 @@ func (c confirmer) judge(ctx context.Context, ch Chain, tx transaction.Transacti
 	case fate.Status == transaction.Lost && tx.Settled:
 		return Outcome{Err: problem.New(problem.Conflict, "transaction-superseded", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide, as an operator has acknowledged; this transaction can never be mined", tx.Nonce)}
 	case fate.Status == transaction.Lost:
-		return Outcome{Err: problem.New(problem.Conflict, "key-foreign-use", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide: find out what, before an operator lets the key be used again", tx.Nonce)}
+		return Outcome{Err: problem.New(problem.Conflict, "key-foreign-use", "the chain has spent nonce %d of the wallet's address on something that Aval did not decide: find out what, before an operator lets the key be used again (aval tx why %s:%d)", tx.Nonce, tx.Key, tx.Nonce)}
 	case fate.Status == transaction.Unknown: // it may be done: no catch of a refusal fits it
 		return Outcome{Err: problem.New(problem.Conflict, "transaction-outcome-unknown", "the chain has spent nonce %d of the wallet's address, and no node keeps what on, or how that ended: nobody can say whether this is done: find out, say it (aval tx resolve %s:%d), and resume the message", tx.Nonce, tx.Key, tx.Nonce)}
 	case mined && fate.Status == transaction.Mined:
