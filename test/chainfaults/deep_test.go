@@ -106,8 +106,8 @@ func (r *room) goesBeyond(t *testing.T) {
 		if told := words(r.events(t, tx)); i < len(old) && !slices.Equal(told, []string{transaction.EventReversed}) || len(tx.Attempts) != 1 {
 			t.Errorf("transaction %d of %d that were settled has %d attempts and the events %v", i, len(old), len(tx.Attempts), told)
 		}
-		if entries[i].tx.Hash().Hex() != tx.Attempts[0].Signed.Hash {
-			t.Errorf("nonce %d is spent on %s, and %s was decided", i, entries[i].tx.Hash(), tx.Attempts[0].Signed.Hash)
+		if entries[i].Hash().Hex() != tx.Attempts[0].Signed.Hash {
+			t.Errorf("nonce %d is spent on %s, and %s was decided", i, entries[i].Hash(), tx.Attempts[0].Signed.Hash)
 		}
 	}
 }
@@ -136,11 +136,11 @@ func TestI12NoncesThatAStrangerLetGo(t *testing.T) {
 			if len(entries) != 6 || r.find(t, late)[0].Nonce != 4 {
 				t.Fatalf("the chain shows %d transactions, not 6", len(entries))
 			}
-			if paid := *entries[2].tx.To() == common.HexToAddress(sink); paid == final || paid != (r.find(t, lost)[0].Status() == transaction.Confirmed) {
+			if paid := *entries[2].To() == common.HexToAddress(sink); paid == final || paid != (r.find(t, lost)[0].Status() == transaction.Confirmed) {
 				t.Errorf("what was lost was done: %t; it is %s", paid, r.find(t, lost)[0].Status())
 			}
-			if !stage.Idle(entries[3].tx, common.HexToAddress(r.k.Address)) {
-				t.Errorf("the nonce that nobody decided is spent on %s", entries[3].tx.Hash())
+			if !stage.Idle(entries[3].Transaction, common.HexToAddress(r.k.Address)) {
+				t.Errorf("the nonce that nobody decided is spent on %s", entries[3].Hash())
 			}
 		})
 	}

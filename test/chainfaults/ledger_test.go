@@ -3,53 +3,25 @@
 package chainfaults
 
 import (
+	"context"
 	"fmt"
 	"math/big"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/avalhq/aval/internal/chain/evm/nodes"
 	"github.com/avalhq/aval/internal/transaction"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
 
-// entry is a mined transaction, as the node shows it.
-type entry struct {
-	tx      *types.Transaction
-	block   uint64
-	hash    common.Hash // of the block
-	success bool
-}
-
-// ledger is what the chain shows of addresses: by address, the transactions that it has sent, in order.
-type ledger map[common.Address][]entry
-
-// readLedger reads every block of the node, and the receipt of each transaction that one of the addresses has sent. Their
-// nonces have neither gap nor second, or the test fails (I6, I12).
-func readLedger(t *testing.T, node *nodes.Node, addresses ...string) ledger {
+// readLedger reads what the chain shows of the addresses, none of which has anything in the node's pool.
+func readLedger(t *testing.T, node *nodes.Node, addresses ...string) stage.Ledger {
 	t.Helper()
-	l := ledger{}
-	for _, a := range addresses {
-		l[common.HexToAddress(a)] = nil
-	}
-	check(t, stage.Walk(t.Context(), node.URL(), func(block uint64, tx *types.Transaction, from common.Address) error {
-		entries, ours := l[from]
-		if !ours {
-			return nil
-		}
-		if tx.Nonce() != uint64(len(entries)) {
-			return fmt.Errorf("%s has nonce %d after %d others", from, tx.Nonce(), len(entries))
-		}
-		l[from] = append(entries, entry{tx: tx, block: block})
-		return nil
-	}))
+	l, err := stage.ReadLedger(t.Context(), node.URL(), addresses...)
+	check(t, err)
 	for from, entries := range l {
-		for i := range entries {
-			entries[i].read(t, node)
-		}
 		var pending hexutil.Uint64
 		check(t, node.Call(t.Context(), &pending, "eth_getTransactionCount", from, "pending"))
 		if int(pending) != len(entries) {
@@ -59,35 +31,23 @@ func readLedger(t *testing.T, node *nodes.Node, addresses ...string) ledger {
 	return l
 }
 
-// read asks for the receipt.
-func (e *entry) read(t *testing.T, node *nodes.Node) {
-	t.Helper()
-	var receipt struct {
+// receipt tells what became of a mined transaction, and in which block.
+func receipt(ctx context.Context, node *nodes.Node, e stage.Entry) (block common.Hash, success bool, err error) {
+	var r struct {
 		Status      hexutil.Uint64
 		BlockNumber hexutil.Uint64
 		BlockHash   common.Hash
 	}
-	check(t, node.Call(t.Context(), &receipt, "eth_getTransactionReceipt", e.tx.Hash()))
-	if uint64(receipt.BlockNumber) != e.block {
-		t.Errorf("%s is in block %d, and its receipt says %d", e.tx.Hash(), e.block, uint64(receipt.BlockNumber))
+	if err = node.Call(ctx, &r, "eth_getTransactionReceipt", e.Hash()); err == nil && uint64(r.BlockNumber) != e.Block {
+		err = fmt.Errorf("%s is in block %d, and its receipt says %d", e.Hash(), e.Block, uint64(r.BlockNumber))
 	}
-	e.hash, e.success = receipt.BlockHash, receipt.Status == 1
+	return r.BlockHash, r.Status == 1, err
 }
 
-// checkWire holds what was sent against what was mined: what no block holds is an attempt at a nonce that one holds, with the
-// same to, value and data, or one of the two is a no-op (I6). It counts these. What was mined was sent, or the test has missed it.
-func (l ledger) checkWire(t *testing.T, wire *stage.Wire) (others int) {
+// besides is Besides, of which the test fails.
+func besides(t *testing.T, l stage.Ledger, wire *stage.Wire) (others int) {
 	t.Helper()
-	sent, mined := wire.Broadcasts(), stage.Ledger{}
-	for from, entries := range l {
-		for _, e := range entries {
-			mined[from] = append(mined[from], e.tx)
-			if sent[e.tx.Hash().Hex()] == nil {
-				t.Errorf("%s, nonce %d of %s, is in block %d and was never sent", e.tx.Hash(), e.tx.Nonce(), from, e.block)
-			}
-		}
-	}
-	others, wrong := mined.Besides(sent)
+	others, wrong := l.Besides(wire.Broadcasts())
 	for _, err := range wrong {
 		t.Error(err)
 	}
@@ -113,14 +73,16 @@ func (r *room) check(t *testing.T) []transaction.Transaction {
 		e := entries[i]
 		a, mined := tx.Ended()
 		f := tx.Fate
-		if !mined || f.Status != transaction.Confirmed || a.Signed.Hash != e.tx.Hash().Hex() || f.Block != e.block || f.Hash != e.hash.Hex() || f.Success != e.success {
-			t.Errorf("transaction %d is recorded as %+v of %s, and the chain shows %s in block %d (%s), success %v (I14)", i, f, a.Signed.Hash, e.tx.Hash(), e.block, e.hash, e.success)
+		block, success, err := receipt(t.Context(), r.node, e)
+		check(t, err)
+		if !mined || f.Status != transaction.Confirmed || a.Signed.Hash != e.Hash().Hex() || f.Block != e.Block || f.Hash != block.Hex() || f.Success != success {
+			t.Errorf("transaction %d is recorded as %+v of %s, and the chain shows %s in block %d (%s), success %v (I14)", i, f, a.Signed.Hash, e.Hash(), e.Block, block, success)
 		}
-		paid := *e.tx.To() == common.HexToAddress(sink) && e.tx.Value().Cmp(big.NewInt(r.values[i])) == 0
-		if paid == (a.Kind == transaction.NoOp) || !paid && !stage.Idle(e.tx, address) {
-			t.Errorf("transaction %d, a %s, pays %s to %s; %d was decided (I6)", i, a.Kind, e.tx.Value(), e.tx.To(), r.values[i])
+		paid := *e.To() == common.HexToAddress(sink) && e.Value().Cmp(big.NewInt(r.values[i])) == 0
+		if paid == (a.Kind == transaction.NoOp) || !paid && !stage.Idle(e.Transaction, address) {
+			t.Errorf("transaction %d, a %s, pays %s to %s; %d was decided (I6)", i, a.Kind, e.Value(), e.To(), r.values[i])
 		}
 	}
-	l.checkWire(t, r.wire)
+	besides(t, l, r.wire)
 	return all
 }

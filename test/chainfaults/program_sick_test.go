@@ -129,13 +129,13 @@ func TestI12TheProgramFillsWhatAStrangerLetGo(t *testing.T) {
 
 	entries := readLedger(t, s.node, address)
 	for from, all := range entries {
-		if len(all) != 5 || !stage.Idle(all[2].tx, from) || !stage.Idle(all[3].tx, from) || all[4].tx.To().Hex() != s.all[2].to {
+		if len(all) != 5 || !stage.Idle(all[2].Transaction, from) || !stage.Idle(all[3].Transaction, from) || all[4].To().Hex() != s.all[2].to {
 			t.Errorf("the chain shows %d transactions of %s; wanted are two, two that do nothing, and one", len(all), from)
 		}
 	}
 	s.answers(t, "fills a nonce that somebody else had spent", "tx", "why", k.ID+":2")
 	s.answers(t, "no-op", "tx", "show", k.ID+":3")
-	s.answers(t, "confirmed +1 +no-op", "tx", "list", "--hash", entries[common.HexToAddress(address)][3].tx.Hash().Hex())
+	s.answers(t, "confirmed +1 +no-op", "tx", "list", "--hash", entries[common.HexToAddress(address)][3].Hash().Hex())
 	s.answers(t, "every signature was decided", "job", "verify", "--config", "%CONFIG%")
 	filled, err := s.operator.Transaction(t.Context(), k.ID+":2")
 	check(t, err)

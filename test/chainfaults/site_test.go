@@ -217,11 +217,9 @@ func (s *site) check() (others int) {
 	}
 	l := readLedger(t, s.node, addresses...)
 	paid := map[string]int{}
-	mined := 0
 	for _, entries := range l {
 		for _, e := range entries {
-			paid[e.tx.To().Hex()]++ // a no-op pays the wallet itself
-			mined++
+			paid[e.To().Hex()]++ // a no-op pays the wallet itself
 		}
 	}
 	var readers sync.WaitGroup
@@ -243,14 +241,14 @@ func (s *site) check() (others int) {
 	}
 	close(queue)
 	readers.Wait()
-	if mined != len(s.all) {
-		t.Errorf("%d transfers were accepted, %d transactions are mined", len(s.all), mined)
+	if l.Mined() != len(s.all) {
+		t.Errorf("%d transfers were accepted, %d transactions are mined", len(s.all), l.Mined())
 	}
-	return l.checkWire(t, s.wire)
+	return besides(t, l, s.wire)
 }
 
 // compare holds what Aval tells of a transfer against the chain.
-func (s *site) compare(l ledger, m *shipment) error {
+func (s *site) compare(l stage.Ledger, m *shipment) error {
 	rec, err := s.party.Get(s.t.Context(), m.id)
 	if err != nil {
 		return fmt.Errorf("it was accepted and cannot be read: %w", err)
@@ -264,13 +262,17 @@ func (s *site) compare(l ledger, m *shipment) error {
 		return fmt.Errorf("its transaction is told as %+v; the chain holds %d of its wallet", tx, len(entries))
 	}
 	e, told := entries[tx.Nonce], tx.Attempts[*tx.Mined]
+	_, success, err := receipt(s.t.Context(), s.node, e)
+	if err != nil {
+		return err
+	}
 	to, amount := m.to, m.amount
 	if m.givenUp {
 		to, amount = m.wallet.Address, "0"
 	}
-	if told.Hash != e.tx.Hash().Hex() || tx.Block != e.block || *tx.Success != e.success || e.tx.To().Hex() != to || e.tx.Value().String() != amount {
+	if told.Hash != e.Hash().Hex() || tx.Block != e.Block || *tx.Success != success || e.To().Hex() != to || e.Value().String() != amount {
 		return fmt.Errorf("it is told as %s in block %d, success %v; the chain shows %s in block %d, success %v, which pays %s to %s",
-			told.Hash, tx.Block, *tx.Success, e.tx.Hash(), e.block, e.success, e.tx.Value(), e.tx.To())
+			told.Hash, tx.Block, *tx.Success, e.Hash(), e.Block, success, e.Value(), e.To())
 	}
 	return nil
 }

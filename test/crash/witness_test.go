@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core/types"
 
 	"github.com/avalhq/aval/client"
 	"github.com/avalhq/aval/internal/custody/signer"
 	"github.com/avalhq/aval/internal/message"
+	"github.com/avalhq/aval/test/e2e/stage"
 )
 
 // seen is what the table ends with.
 type seen struct {
-	mined, broadcast, raised, resumed int
-	settled                           time.Duration
+	mined, broadcast, resumed int
+	settled                   time.Duration
 }
 
 // settle is the last life, in which nothing strikes but one failure that parks a message. Everything has to end, and then
@@ -43,7 +43,7 @@ func (r *run) settle() {
 		r.t.Fatalf("%v; aval wrote: %s", err, p.Stderr())
 	}
 	r.seen.settled = time.Since(began)
-	w := &witness{run: r, all: all, chain: map[string][]*types.Transaction{}, nonces: map[nonceOf]*types.Transaction{}, claimed: map[string]string{}, decided: map[string]string{}}
+	w := &witness{run: r, all: all, claimed: map[string]string{}, decided: map[string]string{}}
 	w.hear(ctx)
 	if err := p.Stop(); err != nil {
 		r.t.Error(err)
@@ -137,8 +137,7 @@ func (r *run) resume(ctx context.Context) error {
 type witness struct {
 	run    *run
 	all    []*sent
-	chain  map[string][]*types.Transaction // mined, by the address that is paid
-	nonces map[nonceOf]*types.Transaction  // mined
+	ledger stage.Ledger
 
 	mu      sync.Mutex
 	claimed map[string]string // what Aval says was mined: the transaction's hash, by message
@@ -149,7 +148,12 @@ type witness struct {
 func (w *witness) hear(ctx context.Context) {
 	t := w.run.t
 	w.lost = map[*sent]bool{}
-	if err := w.walk(ctx); err != nil {
+	var wallets []string
+	for _, wallet := range w.run.wallets {
+		wallets = append(wallets, wallet.Address)
+	}
+	var err error
+	if w.ledger, err = stage.ReadLedger(ctx, w.run.chain.URL(), wallets...); err != nil {
 		t.Fatal(err)
 	}
 	var readers sync.WaitGroup
@@ -170,28 +174,6 @@ func (w *witness) hear(ctx context.Context) {
 	readers.Wait()
 	w.compare()
 	w.verify(ctx)
-}
-
-// walk reads the chain: what each wallet's transactions pay, and that their nonces have no gap and no second (I6, I12).
-func (w *witness) walk(ctx context.Context) error {
-	ours := map[common.Address]uint64{} // the next nonce of each wallet
-	for _, wallet := range w.run.wallets {
-		ours[common.HexToAddress(wallet.Address)] = 0
-	}
-	return w.run.chain.Walk(ctx, func(_ uint64, tx *types.Transaction, from common.Address) error {
-		next, is := ours[from]
-		if !is {
-			return nil // the faucet
-		}
-		if tx.Nonce() != next {
-			return fmt.Errorf("%s has nonce %d after %d", from, tx.Nonce(), next)
-		}
-		ours[from]++
-		w.run.seen.mined++
-		w.nonces[nonceOf{from, tx.Nonce()}] = tx
-		w.chain[tx.To().Hex()] = append(w.chain[tx.To().Hex()], tx)
-		return nil
-	})
 }
 
 // read asks Aval about a message, and compares with what its client has written down.
@@ -283,12 +265,13 @@ func (w *witness) lose(m *sent) {
 // amount, under the hash that Aval tells, and nothing else was ever signed (I5, I7, I13, I15).
 func (w *witness) compare() {
 	t := w.run.t
-	expected := map[string]bool{}
+	all, expected := w.ledger.Paid(), 0
 	for _, m := range w.all {
-		paid := w.chain[m.to]
 		hash, claimed := w.claimed[m.id]
+		var paid []stage.Entry
 		if m.to != "" {
-			delete(w.chain, m.to)
+			paid = all[common.HexToAddress(m.to)]
+			delete(all, common.HexToAddress(m.to))
 		}
 		switch {
 		case len(paid) > 1:
@@ -299,43 +282,27 @@ func (w *witness) compare() {
 		case len(paid) == 1 && (paid[0].Hash().Hex() != hash || paid[0].Value().String() != m.amount):
 			t.Errorf("message %d, %s: the chain shows %s of %s, Aval says %q of %s", m.number, m.id, paid[0].Hash(), paid[0].Value(), hash, m.amount)
 		}
-		for _, tx := range paid {
-			expected[tx.Hash().Hex()] = true
-		}
+		expected += len(paid)
 		w.run.count(m, w.lost[m], len(paid) > 1)
 	}
-	for to := range w.chain {
+	for to := range all {
 		t.Errorf("the chain shows a transfer to %s that no message has asked for", to)
 	}
 	w.compareWire(expected)
 }
 
-// compareWire holds what was broadcast against what was mined: one transaction for each nonce, or others with the same to,
-// value and data and a higher price (I6).
-func (w *witness) compareWire(mined map[string]bool) {
+// compareWire holds what was broadcast against what was mined. Here nothing is given up, so that each does something.
+func (w *witness) compareWire(paid int) {
 	t := w.run.t
-	for hash, tx := range w.run.chain.Wire.Broadcasts() {
-		if mined[hash] {
-			w.run.seen.broadcast++
-			continue
-		}
-		from, err := types.Sender(types.LatestSignerForChainID(tx.ChainId()), tx)
-		twin := w.nonces[nonceOf{from, tx.Nonce()}]
-		switch {
-		case err != nil || twin == nil:
-			t.Errorf("%s, nonce %d to %s, was broadcast and is not on the chain: it was signed besides what was decided (I13, I15), %v", hash, tx.Nonce(), tx.To(), err)
-		case *twin.To() != *tx.To() || twin.Value().Cmp(tx.Value()) != 0 || !bytes.Equal(twin.Data(), tx.Data()) || twin.GasFeeCap().Cmp(tx.GasFeeCap()) == 0:
-			t.Errorf("%s, nonce %d to %s, was broadcast besides %s, which was mined and does something else (I6)", hash, tx.Nonce(), tx.To(), twin.Hash())
-		default:
-			w.run.seen.raised++
-		}
+	all := w.run.chain.Wire.Broadcasts()
+	raised, wrong := w.ledger.Besides(all)
+	for _, err := range wrong {
+		t.Error(err)
 	}
-}
-
-// nonceOf names what a transaction can be mined as.
-type nonceOf struct {
-	from  common.Address
-	nonce uint64
+	w.run.seen.mined, w.run.seen.broadcast = w.ledger.Mined(), len(all)-raised
+	if paid != w.run.seen.mined {
+		t.Errorf("%d transactions were mined, and %d pay what messages have asked for (I15)", w.run.seen.mined, paid)
+	}
 }
 
 // verify lets Aval compare Reference with Guarantee (I19).

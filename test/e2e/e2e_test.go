@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
 
@@ -190,18 +189,13 @@ func (s *scene) ends(id string, status client.Status) client.Record {
 }
 
 // paid is the transactions of a wallet on the chain.
-func (s *scene) paid(from string) (all []*types.Transaction) {
+func (s *scene) paid(from string) []stage.Entry {
 	s.t.Helper()
-	err := s.chain.Walk(s.t.Context(), func(_ uint64, tx *types.Transaction, sender common.Address) error {
-		if sender == common.HexToAddress(from) {
-			all = append(all, tx)
-		}
-		return nil
-	})
+	l, err := stage.ReadLedger(s.t.Context(), s.chain.URL(), from)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return all
+	return l[common.HexToAddress(from)]
 }
 
 // put submits by hand.

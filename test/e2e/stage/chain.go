@@ -100,8 +100,3 @@ func (c *Chain) Mined(ctx context.Context, hash string) (*types.Receipt, error) 
 		}
 	}
 }
-
-// Walk reads every block from the first to the newest, and gives the transactions in it.
-func (c *Chain) Walk(ctx context.Context, each func(block uint64, tx *types.Transaction, from common.Address) error) error {
-	return Walk(ctx, c.URL(), each)
-}
