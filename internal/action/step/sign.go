@@ -37,7 +37,7 @@ type Signer interface {
 func Sign(gate *Gate, keys Signer, chains Chains) Action {
 	s := signing{gate, keys, chains}
 	a := Action{Name: "sign", Effect: true, Withdraws: true, Batch: 1024, Parallel: 2, Run: s.run}
-	if keys.Waits() {
+	if keys != nil && keys.Waits() { // without keys: who asks for the name alone
 		a.Lane = wallets
 	}
 	return a
