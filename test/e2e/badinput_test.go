@@ -55,6 +55,11 @@ func TestBadInputIsRefusedBeforeItIsAccepted(t *testing.T) {
 			t.Errorf("it ended as %+v", rec)
 		}
 	})
+	t.Run("a token that is not there", func(t *testing.T) {
+		if rec := s.ends(s.transfer(payee, "erc20:"+payee, "1").ID, client.Failed); !strings.HasPrefix(rec.Reason, "address-invalid: there is no contract at ") {
+			t.Errorf("it ended as %+v", rec)
+		}
+	})
 	s.ends(s.transfer(payee, "native", "3").ID, client.Succeeded)
 	if paid := s.paid(s.wallet.Address); len(paid) != 1 || paid[0].Nonce() != 0 {
 		t.Errorf("the chain shows %d transactions", len(paid))

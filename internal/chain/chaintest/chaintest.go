@@ -187,11 +187,13 @@ func mixed(t *testing.T, s Subject) {
 	good := chain.Call{From: from.Address(), To: to.Address(), Value: big.NewInt(1)}
 	txs, errs := s.Network.Build(t.Context(), []chain.Call{
 		good, {From: empty.Address(), To: to.Address(), Value: big.NewInt(1)}, {From: from.Address(), To: "0x12"}, good,
+		{From: from.Address(), To: to.Address(), Data: []byte{0xa9, 0x05, 0x9c, 0xbb}},
 	})
 	wants(t, errs[0], "")
 	wants(t, errs[1], "insufficient-funds")
 	wants(t, errs[2], "address-invalid")
 	wants(t, errs[3], "")
+	wants(t, errs[4], "address-invalid") // no contract is there
 	sent := s.Network.Send(t.Context(), [][]byte{s.sign(t, from, txs[0], 0).Raw, {1, 2, 3}, s.sign(t, from, txs[3], 1).Raw})
 	wants(t, sent[0], "")
 	wants(t, sent[1], "transaction-refused")
@@ -252,7 +254,8 @@ func foreignSignature(t *testing.T, s Subject) {
 
 func decodes(t *testing.T, s Subject) {
 	from, to := s.Account(t, coin), s.Account(t, 0)
-	tx := s.build(t, []chain.Call{{From: from.Address(), To: to.Address(), Value: big.NewInt(5), Data: []byte{1, 2}}})[0]
+	tx := s.build(t, []chain.Call{{From: from.Address(), To: to.Address(), Value: big.NewInt(5)}})[0]
+	tx.Data = []byte{1, 2}
 	signed := s.sign(t, from, tx, 9)
 	got, err := s.Codec.Decode(signed.Raw)
 	wants(t, err, "")

@@ -50,6 +50,9 @@ func (n *Network) Build(ctx context.Context, calls []chain.Call) ([]chain.Unsign
 		gas, err := n.agreedGas(call, i, told, quotes[i].GasLimit)
 		var tx chain.Unsigned
 		if err == nil {
+			err = n.sound(call, i, told)
+		}
+		if err == nil {
 			tx, err = n.unsigned(call, gas, quotes[i])
 		}
 		if err == nil {

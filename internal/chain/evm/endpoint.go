@@ -13,6 +13,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"golang.org/x/sync/singleflight"
@@ -33,6 +34,7 @@ type endpoint struct {
 	closed    atomic.Bool
 	ledger    ledger
 	numbered  *together.Reads[hexutil.Uint64, common.Hash] // the canonical blocks' hashes
+	contracts *lru.Cache[string, struct{}]                 // addresses that have code
 
 	mu      sync.Mutex
 	head    uint64    // of its newest block, as last told
@@ -61,7 +63,7 @@ func newEndpoint(config *Config, address, name string, known *identity) *endpoin
 		url: address, name: name, config: config, identity: known, since: time.Now(), most: config.MaxBatch,
 		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(failures).WithDelay(pause).Build(),
 	}
-	e.numbered = together.New(e.named)
+	e.numbered, e.contracts = together.New(e.named), lru.NewCache[string, struct{}](contractsKept)
 	return e
 }
 

@@ -20,11 +20,14 @@ type opinion struct {
 	gas  []hexutil.Uint64
 	errs []error             // of the calls; what was not asked has its error already
 	coin map[string]*big.Int // by sender; what the node did not tell is not there
+
+	bare   map[string]bool // called addresses at which there is no code
+	untrue map[int]bool    // calls: transfers of tokens that answer false
 }
 
 // estimate asks this node for its opinion of the calls that are in order: errs is nil there.
 func (e *endpoint) estimate(ctx context.Context, calls []chain.Call, args []callArguments, errs []error) (*opinion, error) {
-	o := &opinion{gas: make([]hexutil.Uint64, len(calls)), errs: slices.Clone(errs), coin: map[string]*big.Int{}}
+	o := &opinion{gas: make([]hexutil.Uint64, len(calls)), errs: slices.Clone(errs), coin: map[string]*big.Int{}, bare: map[string]bool{}, untrue: map[int]bool{}}
 	var elems []rpc.BatchElem
 	var which []int
 	var senders []string
@@ -41,6 +44,9 @@ func (e *endpoint) estimate(ctx context.Context, calls []chain.Call, args []call
 	for at, sender := range senders {
 		elems = append(elems, request(&balances[at], "eth_getBalance", sender, "latest"))
 	}
+	d, more := e.suspect(calls, args, errs)
+	asked := len(elems)
+	elems = append(elems, more...)
 	if err := e.batch(ctx, elems); err != nil {
 		return nil, err
 	}
@@ -57,6 +63,7 @@ func (e *endpoint) estimate(ctx context.Context, calls []chain.Call, args []call
 			o.coin[sender] = balances[at].ToInt()
 		}
 	}
+	e.judge(d, elems[asked:], o)
 	return o, nil
 }
 

@@ -193,7 +193,11 @@ func TestA13PowerGivenAway(t *testing.T) {
 			selector("approve(address,uint256)") + padded + unlim,
 			selector("approve(address,uint256)") + padded + "0000000000000000000000000000000100000000000000000000000000000000",
 			selector("increaseAllowance(address,uint256)") + padded + unlim,
-			selector("approve(address,uint256)"), // cut short: cannot be evaluated
+			selector("approve(address,uint256)") + padded + "0000000000000000000000000000000000000000ffffffffffffffffffffffff", // the largest uint96
+			selector("approve(address,uint256)") + padded + "00000000000000000000000000000000ffffffffffffffffffffffffffffffff", // the largest uint128
+			selector("approve(address,uint256)") + padded + unlim + "00",                                                       // longer than it has to be
+			selector("approve(address,uint256)"),                                                                               // cut short: cannot be evaluated
+			selector("approve(address,uint256)") + padded + "ff",
 		},
 		"approval-for-all-or-by-permit": {
 			selector("setApprovalForAll(address,bool)") + padded + limit,
@@ -218,6 +222,7 @@ func TestA13PowerGivenAway(t *testing.T) {
 		}
 	}
 	expect(t, p, call(selector("approve(address,uint256)")+padded+limit), true, "call-by-owner")
+	expect(t, p, call(selector("approve(address,uint256)")+padded+"0000000000000000000000000000000000000000fffffffffffffffffffffffe"), true, "call-by-owner")
 }
 
 // A rule can limit token transfers by what the transaction does, whatever message asks for it.
