@@ -74,14 +74,16 @@ func deployOn(t *testing.T, n *nodes.Node, code []byte) string {
 	must(t, n.Call(t.Context(), &accounts, "eth_accounts"))
 	var hash common.Hash
 	must(t, n.Call(t.Context(), &hash, "eth_sendTransaction", map[string]any{"from": accounts[0], "data": hexutil.Bytes(code)}))
-	for {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		var receipt *struct {
 			Contract common.Address `json:"contractAddress"`
 		}
-		must(t, n.Call(t.Context(), &receipt, "eth_getTransactionReceipt", hash))
-		if receipt != nil {
+		err := n.Call(t.Context(), &receipt, "eth_getTransactionReceipt", hash)
+		if err == nil && receipt != nil {
 			return receipt.Contract.Hex()
 		}
-		time.Sleep(20 * time.Millisecond)
+		if time.Now().After(deadline) { // geth refuses to answer while it is indexing
+			t.Fatalf("the contract of %s is not there: %v", hash, err)
+		}
 	}
 }

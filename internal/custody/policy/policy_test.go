@@ -199,6 +199,11 @@ func TestA13PowerGivenAway(t *testing.T) {
 			selector("approve(address,uint256)"),                                                                               // cut short: cannot be evaluated
 			selector("approve(address,uint256)") + padded + "ff",
 		},
+		"token-call-malformed": {
+			selector("transfer(address,uint256)") + padded, selector("transfer(address,uint256)") + padded + limit[:62],
+			selector("transfer(address,uint256)") + padded + limit + "00", selector("transfer(address,uint256)") + "01" + padded[2:] + limit,
+			selector("transfer(address,uint256)") + strings.Repeat("0", 64) + limit, selector("approve(address,uint256)") + "01" + padded[2:] + limit,
+		},
 		"approval-for-all-or-by-permit": {
 			selector("setApprovalForAll(address,bool)") + padded + limit,
 			selector("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"),
