@@ -72,7 +72,7 @@ func main() { os.Exit(run()) }
 // run is main with an exit code. The first interrupt ends the work cleanly, the second one at once.
 func run() int {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // a little memory for a twentieth of the processor: most of what a transfer leaves is garbage at once
+		debug.SetGCPercent(400) // memory for a tenth of the processor: most of what a transfer leaves is garbage at once
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
