@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -25,7 +24,6 @@ const draining = 5 * time.Second
 
 // keyManager is a process with that role alone: the registry of keys, gRPC for the workers, and HTTP for health and metrics.
 type keyManager struct {
-	log      *slog.Logger
 	metrics  *telemetry.Metrics
 	storage  storage
 	server   *remote.Server
@@ -40,7 +38,7 @@ func openKeyManager(ctx context.Context, c config.Config, o options) (m *keyMana
 	if c.KeyManager.Listen == "" {
 		return nil, misused("config-invalid", "key_manager.listen is empty: say where the key-manager listens, such as 0.0.0.0:8443")
 	}
-	m = &keyManager{log: o.log, metrics: telemetry.NewMetrics()}
+	m = &keyManager{metrics: telemetry.NewMetrics()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close())

@@ -46,7 +46,6 @@ type Consumer struct {
 // Consumed is what became of a batch.
 type Consumed struct {
 	Group   string
-	Topic   string
 	Records int
 	Parked  int // of them, those that were not parked before
 }
@@ -192,7 +191,7 @@ func (c Consumer) park(ctx context.Context, records []ParkedRecord, settled int)
 		c.Log.ErrorContext(ctx, "record parked", "group", c.Group, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "code", r.Code, "why", r.Why)
 	}
 	if c.Observe != nil && settled > 0 {
-		c.Observe(Consumed{Group: c.Group, Topic: c.Topics[0], Records: settled, Parked: fresh})
+		c.Observe(Consumed{Group: c.Group, Records: settled, Parked: fresh})
 	}
 	return nil
 }

@@ -16,14 +16,11 @@ import (
 	"time"
 )
 
-// DefaultDrain is how long Run waits for the services to stop when Group.Drain is zero.
-const DefaultDrain = 10 * time.Second
+// patience is how long Run waits for the services to stop, from the first cancellation on, until it gives up on those that have not returned.
+const patience = 10 * time.Second
 
 // Group is a set of services with one life. The zero Group is ready to use; Add everything, then Run once.
-type Group struct {
-	Drain    time.Duration // from the first cancellation until Run gives up on those that have not returned
-	services []service
-}
+type Group struct{ services []service }
 
 type service struct {
 	name string
@@ -103,18 +100,14 @@ func guarded(ctx context.Context, run func(context.Context) error) (err error) {
 
 // drain stops the services, last one first, each when the one after it has returned; at the deadline it stops all at once.
 func (g *Group) drain(started []*running, ended <-chan *running, failure error) error {
-	limit := g.Drain
-	if limit == 0 {
-		limit = DefaultDrain
-	}
-	deadline := time.NewTimer(limit)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for i := len(started) - 1; i >= 0; i-- {
 		started[i].stop()
 		select {
 		case <-started[i].done:
 		case <-deadline.C:
-			return errors.Join(failure, leave(started[:i+1], limit))
+			return errors.Join(failure, leave(started[:i+1]))
 		}
 	}
 	// Those that failed while they were stopping, in the order in which they returned.
@@ -125,7 +118,7 @@ func (g *Group) drain(started []*running, ended <-chan *running, failure error) 
 }
 
 // leave cancels what is still running and names it.
-func leave(started []*running, limit time.Duration) error {
+func leave(started []*running) error {
 	var names []string
 	for _, r := range started {
 		r.stop()
@@ -135,7 +128,7 @@ func leave(started []*running, limit time.Duration) error {
 			names = append(names, r.name)
 		}
 	}
-	return fmt.Errorf("services %q %w (%s); they were left behind", names, ErrDrain, limit)
+	return fmt.Errorf("services %q %w (%s); they were left behind", names, ErrDrain, patience)
 }
 
 // failure is the service's error with its name.

@@ -122,15 +122,6 @@ func (s *Service) Get(ctx context.Context, id string) (Wallet, error) {
 	return w, err
 }
 
-// Owned reads an owner's wallet; another's is ErrUnknown, as if it were not there (A21).
-func (s *Service) Owned(ctx context.Context, owner, id string) (Wallet, error) {
-	w, err := s.Get(ctx, id)
-	if err == nil && w.Owner != owner {
-		return Wallet{}, ErrUnknown
-	}
-	return w, err
-}
-
 // List gives an owner's wallets, all for "", by creation: at most limit (0 means 50) after the wallet in cursor.
 func (s *Service) List(ctx context.Context, owner, cursor string, limit int) ([]Wallet, error) {
 	if limit == 0 {

@@ -212,19 +212,6 @@ func TestCreateRefusals(t *testing.T) {
 	}
 }
 
-func TestA21AnothersWalletIsNotThere(t *testing.T) {
-	s, _, _, _ := open()
-	w := create(t, s, "cli_a", "main")
-	if got, err := s.Owned(t.Context(), "cli_a", w.ID); err != nil || got != w {
-		t.Errorf("the owner gets %+v, %v", got, err)
-	}
-	_, others := s.Owned(t.Context(), "cli_b", w.ID)
-	_, none := s.Owned(t.Context(), "cli_b", "wal_none")
-	if !errors.Is(others, wallet.ErrUnknown) || others.Error() != none.Error() {
-		t.Errorf("another's wallet gives %v, one that is not there %v", others, none)
-	}
-}
-
 func TestListByPages(t *testing.T) {
 	s, _, _, _ := open()
 	var all []wallet.Wallet

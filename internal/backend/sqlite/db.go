@@ -31,11 +31,12 @@ import (
 //go:embed schema
 var scripts embed.FS
 
+// connections is how many there are for reads.
+const connections = 4
+
 // Options of a DB.
 type Options struct {
 	Faults  *fault.Points // for tests; nil in production
-	Readers int           // connections for reads; 0 means 4
-	Observe func(ops int) // called after each commit with the number of writes in it; may be nil
 	relaxed bool          // reference: may lose its tail in a power cut, never its shape
 	schema  string        // folder of the migration scripts
 }
@@ -77,11 +78,7 @@ func open(ctx context.Context, path string, options Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(describe(path, err), lock.Close())
 	}
-	size := options.Readers
-	if size == 0 {
-		size = 4
-	}
-	readers, err := reading(path, size)
+	readers, err := reading(path, connections)
 	if err != nil {
 		return nil, errors.Join(describe(path, err), conn.Close(), lock.Close())
 	}

@@ -125,9 +125,6 @@ func (db *DB) commit(conn *sqlite.Conn, batch []*write) (err error) {
 	if err := run(conn, "COMMIT", nil, nil); err != nil {
 		return errors.Join(err, rollback(conn))
 	}
-	if db.options.Observe != nil {
-		db.options.Observe(len(batch))
-	}
 	return db.strike(batch, ".after")
 }
 

@@ -31,7 +31,6 @@ const (
 // cell is what has a place in a rank: a state, or a part of an arrow.
 type cell struct {
 	node   *Node
-	edge   int // of a part
 	label  string
 	rank   int
 	w, h   float64
@@ -71,7 +70,7 @@ type layout struct {
 func arrange(g *Graph) *drawing {
 	l := &layout{d: &drawing{graph: g}, byID: map[string]*cell{}, turned: make([]bool, len(g.Edges))}
 	for _, n := range g.Nodes {
-		c := &cell{node: n, edge: -1, main: true}
+		c := &cell{node: n, main: true}
 		c.size()
 		c.room = c.w
 		for _, e := range g.Edges {
@@ -172,7 +171,7 @@ func (l *layout) part() {
 		w := way{edge: e, cells: []*cell{upper}, back: l.turned[i]}
 		last := upper
 		for rank := upper.rank + 1; rank < lower.rank; rank++ {
-			c := &cell{edge: i, rank: rank, w: 8, main: e.Kind == machine.OnNext && !w.back}
+			c := &cell{rank: rank, w: 8, main: e.Kind == machine.OnNext && !w.back}
 			if rank == upper.rank+1 && !w.back || rank == lower.rank-1 && w.back {
 				c.label = shortened(e.Label)
 			}

@@ -74,9 +74,6 @@ func (p *Path) Root() (Root, string) { return p.root, p.name }
 // Whole tells whether the path is the whole of its root: $, $$ or $name.
 func (p *Path) Whole() bool { return len(p.steps) == 0 }
 
-// Definite tells whether the path can lead to one place at most.
-func (p *Path) Definite() bool { return p.definite }
-
 // Reference tells whether the path is a reference path into the state's data, which can be written to.
 func (p *Path) Reference() bool {
 	for _, s := range p.steps {

@@ -32,7 +32,6 @@ type Options struct {
 	Mock    Mock
 	Start   time.Time // of the virtual clock; the first day of 2026 when zero
 	Context json.RawMessage
-	Message map[string]any // what CEL expressions see of the message, beside its body
 	Seed    string
 	Random  float64
 	Stop    func(machine.Move) bool // ends the execution after a Move
@@ -210,9 +209,5 @@ func (e *execution) env() machine.Env {
 }
 
 func (e *execution) message() any {
-	message := map[string]any{"id": "simulation", "type": e.def.Name, "body": e.options.Input}
-	for name, v := range e.options.Message {
-		message[name] = v
-	}
-	return message
+	return map[string]any{"id": "simulation", "type": e.def.Name, "body": e.options.Input}
 }

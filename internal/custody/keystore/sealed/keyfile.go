@@ -15,7 +15,7 @@ import (
 
 // checkBeside refuses a key file inside of the store's folder: a copy of the folder would be a copy of the keys in clear.
 func (o Options) checkBeside() error {
-	if o.KeyFile == "" || o.Folder == "" || o.AllowBeside {
+	if o.KeyFile == "" || o.Folder == "" {
 		return nil
 	}
 	folder, err := resolve(o.Folder)

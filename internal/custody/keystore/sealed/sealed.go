@@ -40,15 +40,14 @@ import (
 
 // Options of a Store.
 type Options struct {
-	Folder      string         // of a store in files; made when it is missing and Create is set
-	Blobs       keystore.Blobs // where a store elsewhere is; exactly one of Folder and Blobs is given
-	KeyFile     string         // holds the key-encryption key; exactly one of KeyFile and Passphrase is given
-	Passphrase  []byte         // at least 8 bytes; the caller may wipe it after Open
-	Create      bool           // make the store, and the KeyFile, when there are none
-	AllowBeside bool           // development only: the KeyFile may lie inside of Folder
-	Cost        int            // log2 of scrypt's N for a new store; 0 means 17: about half a second and 128 MB at each start
-	Cache       int            // opened keys that are kept; 0 means 1024
-	Faults      *fault.Points  // for tests; nil in production
+	Folder     string         // of a store in files; made when it is missing and Create is set
+	Blobs      keystore.Blobs // where a store elsewhere is; exactly one of Folder and Blobs is given
+	KeyFile    string         // holds the key-encryption key; exactly one of KeyFile and Passphrase is given
+	Passphrase []byte         // at least 8 bytes; the caller may wipe it after Open
+	Create     bool           // make the store, and the KeyFile, when there are none
+	Cost       int            // log2 of scrypt's N for a new store; 0 means 17: about half a second and 128 MB at each start
+	Cache      int            // opened keys that are kept; 0 means 1024
+	Faults     *fault.Points  // for tests; nil in production
 }
 
 // Store serves keystore.Store from what it has sealed. It is safe for concurrent use.

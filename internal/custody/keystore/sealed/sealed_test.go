@@ -122,13 +122,11 @@ func TestKeyFileBesideTheKeysIsRefused(t *testing.T) {
 		o.KeyFile = filepath.Join(place, "kek")
 		refused(t, o, "keystore-misconfigured", "elsewhere")
 	}
-	o.AllowBeside = true
-	open(t, o)
-	outside := filepath.Join(t.TempDir(), "kek")
-	if err := os.Symlink(o.KeyFile, outside); err != nil {
+	inside, outside := filepath.Join(o.Folder, "kek"), filepath.Join(t.TempDir(), "kek")
+	if err := errors.Join(os.WriteFile(inside, nil, 0o600), os.Symlink(inside, outside)); err != nil {
 		t.Fatal(err)
 	}
-	o.AllowBeside, o.KeyFile = false, outside
+	o.KeyFile = outside
 	refused(t, o, "keystore-misconfigured", "elsewhere")
 }
 
