@@ -14,7 +14,6 @@ import (
 	"github.com/avalhq/aval/internal/custody/key"
 	"github.com/avalhq/aval/internal/custody/key/remote"
 	"github.com/avalhq/aval/internal/lifecycle"
-	"github.com/avalhq/aval/internal/problem"
 	"github.com/avalhq/aval/internal/telemetry"
 	"github.com/avalhq/aval/internal/telemetry/health"
 )
@@ -30,7 +29,7 @@ type keyManager struct {
 	grpc     *grpc.Server
 	listener net.Listener // of the workers
 	http     net.Listener
-	closers  []func() error
+	closers
 }
 
 // openKeyManager builds it. What can be refused is refused here.
@@ -60,29 +59,10 @@ func openKeyManager(ctx context.Context, c config.Config, o options) (m *keyMana
 	if m.storage, err = openStorage(ctx, c, o.faults); err != nil {
 		return m, err
 	}
-	m.closers = append(m.closers, m.storage.close)
+	m.closing(m.storage.close)
 	m.server = remote.NewServer(m.storage.keys, m.metrics.KeyManager(), o.log)
 	m.grpc = m.server.Transport(secured)
 	return m, nil
-}
-
-func (m *keyManager) listen(field, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, problem.New(problem.Conflict, "port-in-use", "cannot listen on %s (%w); stop what listens there or set %s to another address", address, err, field)
-	}
-	m.closers = append(m.closers, func() error { _ = l.Close(); return nil }) // closed already when it was served
-	return l, nil
-}
-
-// Close gives everything back.
-func (m *keyManager) Close() error {
-	var errs []error
-	for i := len(m.closers) - 1; i >= 0; i-- {
-		errs = append(errs, m.closers[i]())
-	}
-	m.closers = nil
-	return errors.Join(errs...)
 }
 
 // Run serves until ctx ends. Then it says that it is not ready, leases nothing more, and waits for what is held.

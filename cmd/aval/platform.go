@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -82,7 +83,7 @@ type platform struct {
 	issuer    *auth.Issuer // nil without the development issuer
 	server    *server.Server
 	listener  net.Listener
-	closers   []func() error
+	closers
 }
 
 // openPlatform builds everything and starts nothing but the development chain. What can be refused is refused here.
@@ -103,17 +104,30 @@ func openPlatform(ctx context.Context, cfg config.Config, o options) (p *platfor
 	return p, nil
 }
 
+// closers give back what a process has opened.
+type closers []func() error
+
+func (c *closers) closing(closer func() error) { *c = append(*c, closer) }
+
 // Close gives everything back, last opened first.
-func (p *platform) Close() error {
+func (c *closers) Close() error {
 	var errs []error
-	for i := len(p.closers) - 1; i >= 0; i-- {
-		errs = append(errs, p.closers[i]())
+	for _, closer := range slices.Backward(*c) {
+		errs = append(errs, closer())
 	}
-	p.closers = nil
+	*c = nil
 	return errors.Join(errs...)
 }
 
-func (p *platform) closing(closer func() error) { p.closers = append(p.closers, closer) }
+// listen takes the port that a field of the configuration names, before anything else is begun, so that a port in use is said at once.
+func (c *closers) listen(field, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, problem.New(problem.Conflict, "port-in-use", "cannot listen on %s (%w); stop what listens there or set %s to another address", address, err, field)
+	}
+	c.closing(func() error { _ = l.Close(); return nil }) // closed already when it was served
+	return l, nil
+}
 
 // path is a file or folder of the data folder.
 func (p *platform) path(name string) string { return filepath.Join(p.config.Data, name) }
@@ -136,13 +150,9 @@ func (p *platform) openFolder(ctx context.Context) (err error) {
 	return err
 }
 
-// openListener takes the API's port before anything else is begun, so that a port in use is said at once.
 func (p *platform) openListener(context.Context) (err error) {
-	if p.listener, err = net.Listen("tcp", p.config.API.Listen); err != nil {
-		return problem.New(problem.Conflict, "port-in-use", "cannot listen on %s (%w); stop what listens there or set api.listen to another address", p.config.API.Listen, err)
-	}
-	p.closing(func() error { _ = p.listener.Close(); return nil }) // closed already when it was served
-	return nil
+	p.listener, err = p.listen("api.listen", p.config.API.Listen)
+	return err
 }
 
 func (p *platform) openStorage(ctx context.Context) (err error) {
