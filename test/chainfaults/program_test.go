@@ -270,7 +270,8 @@ func (s *site) goesOn(spoilt *shipment, began hexutil.Uint64) {
 			return len(tx.Attempts) == 0 || tx.Attempts[0].Hash == ""
 		})
 	}, s.pending)
-	for next := time.Now(); ; time.Sleep(time.Until(next)) {
+	var next time.Time
+	for ; ; time.Sleep(time.Until(next)) {
 		next = time.Now().Add(between)
 		s.mine(1)
 		var count hexutil.Uint64

@@ -69,7 +69,7 @@ func impatient(t *testing.T) string {
 	if strings.Count(text, "States.Timeout") != 1 || !strings.Contains(text, "TimeoutSeconds: 5") {
 		t.Fatal("transfer.v1.yaml is not as this test expects it")
 	}
-	if err := os.Chmod(path, 0o600); err == nil {
+	if err = os.Chmod(path, 0o600); err == nil {
 		err = os.WriteFile(path, []byte(text), 0o600)
 	}
 	if err != nil {
