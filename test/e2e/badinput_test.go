@@ -80,6 +80,11 @@ func TestA12ABoundContractIsCalledByItsABI(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, token+".json"), []byte(erc20), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	rules := filepath.Join(s.in.Folder, "policy.yaml")
+	if err := os.WriteFile(rules, []byte("rules:\n  - {name: everything, effect: allow, when: \"true\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.in.Set(t, "policy", rules)
 	s.in.Set(t, "chain", map[string]any{"url": s.chain.Wire.URL, "id": s.chain.ChainID(), "abis": folder})
 	s.serve()
 	pay := "0xa9059cbb" + addressWord(payee) + word(big.NewInt(40))
