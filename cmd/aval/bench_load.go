@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -51,6 +52,11 @@ func benchTransfers(ctx context.Context, m *meter, keys int, where string) (f fi
 			return f, err
 		}
 		defer func() { _ = node.end() }()
+		if node.process != nil {
+			var stop context.CancelFunc
+			ctx, stop = node.process.While(ctx)
+			defer func() { err = lost(ctx, err); stop() }()
+		}
 		if _, err = node.feed(ctx, warming, keys, 1); err != nil {
 			return f, err
 		}
@@ -69,6 +75,14 @@ func benchTransfers(ctx context.Context, m *meter, keys int, where string) (f fi
 	}
 	f.Node.Ratio = f.Rate / f.Node.Rate
 	return f, nil
+}
+
+// lost is the error that a run fails with where what it worked with has ended by itself.
+func lost(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
 }
 
 // on is the configuration for a node in the place of the embedded chain.

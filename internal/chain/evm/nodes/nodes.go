@@ -256,6 +256,20 @@ func (n *Node) Call(ctx context.Context, result any, method string, args ...any)
 	return n.client.CallContext(ctx, result, method, args...)
 }
 
+// While gives a context that ends when the process does, and whose cause is then what the node said last: nobody waits in vain for one
+// that is gone. stop has to be called before the process is ended on purpose.
+func (n *Node) While(ctx context.Context) (while context.Context, stop context.CancelFunc) {
+	while, end := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-n.ended:
+			end(n.silent("ended by itself"))
+		case <-while.Done():
+		}
+	}()
+	return while, func() { end(nil) }
+}
+
 // Kill ends the process at once; what it had not stored is lost.
 func (n *Node) Kill() error { return n.signal(syscall.SIGKILL) }
 

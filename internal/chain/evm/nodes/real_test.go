@@ -4,6 +4,7 @@ package nodes_test
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
 	"github.com/avalhq/aval/internal/chain/evm/nodes"
+	"github.com/avalhq/aval/internal/problem"
 )
 
 const anybody = "0x00000000000000000000000000000000000000AA"
@@ -127,5 +129,22 @@ func TestAnvilsChainAndPoolObey(t *testing.T) {
 	must(t, n.Call(t.Context(), &block, "eth_getBlockByNumber", "latest", false))
 	if block.BaseFee.ToInt().Int64() != 77_000_000_000 {
 		t.Errorf("the base fee is %s", block.BaseFee.ToInt())
+	}
+}
+
+// TestWorkEndsWithItsNode, and says why; work that has stopped is not concerned.
+func TestWorkEndsWithItsNode(t *testing.T) {
+	n := start(t, nodes.Geth, nodes.Options{})
+	over, stop := n.While(t.Context())
+	stop()
+	work, stop := n.While(t.Context())
+	defer stop()
+	must(t, n.Kill())
+	<-work.Done()
+	if cause := context.Cause(work); problem.From(cause).Code != "node-failed" {
+		t.Errorf("work that needs the node ended with %v", cause)
+	}
+	if cause := context.Cause(over); !errors.Is(cause, context.Canceled) {
+		t.Errorf("work that was over ended with %v", cause)
 	}
 }
