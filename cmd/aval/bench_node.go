@@ -50,6 +50,9 @@ func openBenchNode(ctx context.Context, where string) (n *benchNode, err error) 
 		if err != nil {
 			return nil, err
 		}
+		if err = n.process.Call(ctx, nil, "debug_verbosity", warnings); err != nil {
+			return nil, errors.Join(fmt.Errorf("tell geth to log warnings only: %w", err), n.end())
+		}
 		n.url = n.process.WebSocketURL()
 	}
 	if n.Client, err = rpc.DialContext(ctx, n.url); err != nil {
@@ -66,6 +69,9 @@ func openBenchNode(ctx context.Context, where string) (n *benchNode, err error) 
 	n.chainID, n.payer = uint64(id), accounts[0]
 	return n, nil
 }
+
+// warnings is geth's log level for them. By default it writes a line for each transaction, which would be measured with it.
+const warnings = 2
 
 // end closes the connection, and ends the process when it was started here.
 func (n *benchNode) end() error {
