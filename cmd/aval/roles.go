@@ -67,12 +67,19 @@ func (p *platform) has(r role) bool {
 	return slices.Contains(p.options.roles, r)
 }
 
-// checkRoles refuses a part of the roles where no other process can have the rest, roles that have nothing to do, and an API that
-// nobody could call.
+// checkRoles refuses roles that do not fit the rest of the configuration, and an API that nobody could call.
 func checkRoles(roles []role, c config.Config) error {
+	if err := fitting(roles, c); err != nil {
+		return err
+	}
 	if slices.Contains(roles, roleAPI) && c.Auth.Issuer == "" && !c.Auth.DevIssuer {
 		return misused("config-invalid", "auth.issuer is empty and auth.dev_issuer is off: nobody could call; set the URL of your OIDC issuer")
 	}
+	return nil
+}
+
+// fitting refuses a part of the roles where no other process can have the rest, and roles that have nothing to do.
+func fitting(roles []role, c config.Config) error {
 	whole := !slices.ContainsFunc(every(), func(r role) bool { return !slices.Contains(roles, r) })
 	if c.Database.URL == "" {
 		switch {
