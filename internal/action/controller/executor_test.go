@@ -183,3 +183,77 @@ func TestALaneHoldsUpNoOther(t *testing.T) {
 		}
 	})
 }
+
+// TestALaneThatIsHeldUpLeavesRoom: when every message in hand is of one lane whose run does not end, those behind it leave the hand, and
+// other lanes have their places; what comes for it when it has ended is run.
+func TestALaneThatIsHeldUpLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		ran := map[string]int{}
+		lane := func(task step.Task) string { return string(task.Record.ID) }
+		actions, err := step.NewRegistry(step.Action{Name: "sign", Effect: true, Batch: 2, Parallel: 1, Lane: lane, Run: func(_ context.Context, tasks []step.Task) []step.Outcome {
+			mu.Lock()
+			ran[lane(tasks[0])] += len(tasks)
+			mu.Unlock()
+			if lane(tasks[0]) == "held" {
+				time.Sleep(time.Minute)
+			}
+			return make([]step.Outcome, len(tasks))
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := New(nil, nil, nil, actions, Config{InFlight: 8})
+		push := func(lane string) *work {
+			c.slots <- struct{}{}
+			w := &work{}
+			c.executors["sign"].queue.push(&flight{w: w, rec: guarantee.Record{Verified: message.Verified{Message: message.Message{ID: message.ID(lane)}}}, run: machine.Run{State: "Sign"}})
+			return w
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var workers sync.WaitGroup
+		workers.Go(func() { // in the place of turns
+			for {
+				select {
+				case <-c.ready:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		var held []*work
+		for range 8 {
+			held = append(held, push("held"))
+		}
+		c.executors["sign"].start(ctx, &workers)
+		time.Sleep(slow + 2*time.Second)
+		away := 0
+		for _, w := range held {
+			for _, a := range w.arrivals() {
+				if a.outcome.Later == elsewhere {
+					away++
+					<-c.slots
+				}
+			}
+		}
+		if away != 6 {
+			t.Errorf("%d of 6 that wait have left the hand", away)
+		}
+		for range 3 {
+			push("quick")
+		}
+		time.Sleep(time.Second)
+		mu.Lock()
+		if ran["quick"] != 3 || ran["held"] != 2 {
+			t.Errorf("while one lane is held up, run are %v", ran)
+		}
+		mu.Unlock()
+		push("held")
+		time.Sleep(2 * time.Minute)
+		stop()
+		workers.Wait()
+		if ran["held"] != 3 {
+			t.Errorf("afterwards run are %v", ran)
+		}
+	})
+}

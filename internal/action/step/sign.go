@@ -32,13 +32,13 @@ type Signer interface {
 // action is asked again until they have: whoever learns of it has it asked at once (controller.Nudge). When the state's time is over what is
 // not decided is given up first, and then the time-out is told; what is decided is waited for, as it will be sent.
 //
-// Batches are large and few: a lease costs as many commits for one transaction as for a hundred. A wallet whose key is slow, or in use
-// elsewhere, holds up no other.
+// Batches are large and few: a lease costs as many commits for one transaction as for a hundred. Where keys are waited for each wallet has
+// its own, and one whose key signs slowly, or is in use elsewhere, holds up no other.
 func Sign(gate *Gate, keys Signer, chains Chains) Action {
 	s := signing{gate, keys, chains}
 	a := Action{Name: "sign", Effect: true, Withdraws: true, Batch: 1024, Parallel: 2, Run: s.run}
 	if keys != nil && keys.Waits() { // without keys: who asks for the name alone
-		a.Lane = wallets
+		a.Lane, a.Batch, a.Parallel = wallets, 256, 64
 	}
 	return a
 }

@@ -57,8 +57,8 @@ type Action struct {
 	Undo      string                 // the name of the action that takes back what this one has done, where a workflow has to say when; "": none
 	Parks     bool                   // without an effect it can hold a message up until an operator or time moves it on: a loop through it pauses
 	Batch     int                    // most tasks in one Run; 0 means 1
-	Parallel  int                    // most Runs at once; 0 means 16
-	Lane      func(task Task) string // where tasks can wait for one another: those of one lane are run one Run after the other, and each lane for itself, however many there are; nil: they do not
+	Parallel  int                    // most Runs at once, those of lanes that are held up left out; 0 means 16
+	Lane      func(task Task) string // where tasks can wait for one another: those of one lane are run one Run after the other, and each lane for itself; nil: they do not
 	Run       func(ctx context.Context, tasks []Task) []Outcome
 }
 
