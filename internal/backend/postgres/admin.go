@@ -212,7 +212,7 @@ func (db *DB) checkLevel(ctx context.Context) error {
 		return problem.New(problem.Invalid, "database-not-prepared", "the database %s is not prepared for Aval; run aval database init once, with the URL of an administrator", db.where)
 	}
 	if err != nil {
-		return db.describe(err)
+		return err
 	}
 	want, err := Level()
 	switch {

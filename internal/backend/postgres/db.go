@@ -107,13 +107,13 @@ func (db *DB) connect(ctx context.Context, config *pgxpool.Config) (err error) {
 	return nil
 }
 
-// ready checks the schema and takes an instance.
+// ready checks the schema and takes an instance. Errors are the driver's, or refusals.
 func (db *DB) ready(ctx context.Context) (err error) {
 	if err := db.checkLevel(ctx); err != nil {
 		return err
 	}
 	if _, err := db.pool.Exec(ctx, "SELECT make_partitions()"); err != nil {
-		return db.describe(err)
+		return err
 	}
 	db.instance, err = db.register(ctx)
 	return err

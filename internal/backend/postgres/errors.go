@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -62,12 +63,9 @@ func describe(where string, err error) error {
 		return problem.New(signer.ErrRefused.Kind, signer.ErrRefused.Code, "%w; nothing of the batch was decided, and nothing will be for this request until it is made again", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem.New(problem.Unavailable, "storage-failed", "the database %s did not answer in time; whether it has carried out what was asked is not known: %w", where, err)
-	case stateIs(err, badUser):
-		return problem.New(problem.Unavailable, "database-refused", "the database server %s does not let this user in: %w; check database.url, its sslmode too, and the server's pg_hba.conf", where, err)
-	case stateIs(err, badPassword):
-		return problem.New(problem.Unavailable, "database-refused", "the database server %s refuses the user or the password; check database.url and database.password", where)
-	case stateIs(err, noDatabase, noSchema, noTable):
-		return problem.New(problem.Unavailable, "database-not-prepared", "the database %s is not prepared for Aval; run aval database init once, with the URL of an administrator", where)
+	case stateIs(err, lockedOut()...):
+		_, why := locked(where, err)
+		return problem.New(problem.Unavailable, "storage-failed", "%w", why)
 	case stateIs(err, forbidden):
 		return problem.New(problem.Internal, "database-forbidden", "the database %s does not allow Aval's user to do this: %w; run aval database init again, which grants what is needed", where, err)
 	case stateIs(err, diskFull):
@@ -85,9 +83,23 @@ func (db *DB) away() error {
 	return problem.New(problem.Unavailable, "storage-failed", "this process has lost its connection to the database %s and has not come back yet; try again", db.where)
 }
 
+// lockedOut are the states of a server that lets nobody in, and of a database that is not prepared.
+func lockedOut() []string { return []string{badUser, badPassword, noDatabase, noSchema, noTable} }
+
+// locked says why nobody is let in, and by which code a start refuses that.
+func locked(where string, err error) (code string, why error) {
+	switch {
+	case stateIs(err, badUser):
+		return "database-refused", fmt.Errorf("the database server %s does not let this user in: %w; check database.url, its sslmode too, and the server's pg_hba.conf", where, err)
+	case stateIs(err, badPassword):
+		return "database-refused", fmt.Errorf("the database server %s refuses the user or the password; check database.url and database.password", where)
+	}
+	return "database-not-prepared", fmt.Errorf("the database %s is not prepared for Aval; run aval database init once, with the URL of an administrator", where)
+}
+
 // atStart is describe, but for a server that is not there, is none, or lets nobody in, and for a database that is not prepared: that is a
-// mistake of the configuration, for which a process that cannot begin does not wait. Later it is a storage that fails, which what is
-// under way waits for: it is no mistake of whoever asks.
+// mistake of the configuration, for which a process that cannot begin does not wait. Later it is a storage that fails (storage-failed),
+// which what is under way waits for: it is no mistake of whoever asks, and workflows repeat by that code. err is as the driver gave it.
 func atStart(where string, err error) error {
 	var unreachable *pgconn.ConnectError
 	var answered *pgconn.PgError
@@ -98,11 +110,11 @@ func atStart(where string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem.New(problem.Invalid, "database-unreachable", "what listens at %s does not answer as a PostgreSQL server does (%w); start one there, or correct database.url", where, err)
 	}
-	err = describe(where, err)
-	if code := problem.From(err).Code; code == "database-refused" || code == "database-not-prepared" {
-		return problem.New(problem.Invalid, code, "%w", err)
+	if stateIs(err, lockedOut()...) {
+		code, why := locked(where, err)
+		return problem.New(problem.Invalid, code, "%w", why)
 	}
-	return err
+	return describe(where, err)
 }
 
 // unusable says why a URL cannot be used, as far as it can be said without repeating what may hold a password.

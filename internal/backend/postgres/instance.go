@@ -26,9 +26,9 @@ type instance struct {
 func (db *DB) register(ctx context.Context) (*instance, error) {
 	in := &instance{db: db}
 	if err := db.pool.QueryRow(ctx, "SELECT nextval('instance_ids')::integer").Scan(&in.id); err != nil {
-		return nil, db.describe(err)
+		return nil, err
 	}
-	return in, db.describe(in.join(ctx))
+	return in, in.join(ctx)
 }
 
 // join connects, locks and lists the instance, for the first time or after its connection was lost.
