@@ -20,6 +20,8 @@ var (
 	ErrHalted = problem.New(problem.Conflict, "key-set-aside", "the key is set aside and decides nothing")
 	// ErrSettled: the nonce is spent; nothing can replace it.
 	ErrSettled = problem.New(problem.Conflict, "transaction-settled", "the transaction is mined and cannot be replaced")
+	// ErrKnown: what became of the transaction is recorded, so nobody has to say it.
+	ErrKnown = problem.New(problem.Conflict, "transaction-known", "what became of the transaction is known meanwhile; aval tx why says more")
 )
 
 // Words of events.

@@ -49,7 +49,7 @@ func (k *Keeper) Signed(decisions []signer.Decision) {
 }
 
 // Find gives the transactions of those steps that were decided, as far as they are recorded. Who keeps the lanes answers from
-// memory: nobody else records what becomes of their transactions.
+// memory, but of what is unknown: nobody else records what becomes of the others, and of that an operator may have, in another process.
 func (k *Keeper) Find(ctx context.Context, steps []signer.Step) (map[signer.Step]Transaction, error) {
 	found := make(map[signer.Step]Transaction, len(steps))
 	leads := k.options.Seat.Had()
@@ -99,7 +99,7 @@ func (l *lane) recorded(nonce uint64) (t Transaction, known bool) {
 	defer l.recording.RUnlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if o := l.open[nonce]; o != nil && l.kept {
+	if o := l.open[nonce]; o != nil && l.kept && o.Fate.Status != Unknown {
 		return o.Transaction, true
 	}
 	return t, false

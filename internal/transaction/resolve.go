@@ -20,7 +20,7 @@ type Verdict struct {
 
 // Resolve records what an operator says of an unknown transaction, also when it is settled: from then on it is confirmed, or lost,
 // as if the chain had told. It signs and sends nothing. What a node can tell is held against the verdict, at the least that
-// there is such a block. Refusals: transaction-known, verdict-refused, those of the chain.
+// there is such a block; what another process has recorded while the nodes were asked stays. Refusals: transaction-known, verdict-refused, those of the chain.
 func (d *Desk) Resolve(ctx context.Context, id ID, v Verdict, by, why string) (Report, error) {
 	k := d.Keeper
 	l := k.lane(id.Key)
@@ -31,14 +31,14 @@ func (d *Desk) Resolve(ctx context.Context, id ID, v Verdict, by, why string) (R
 		return Report{}, err
 	}
 	if t.Fate.Status != Unknown {
-		return Report{}, problem.New(problem.Conflict, "transaction-known", "nonce %d of the key %s is no transaction that nobody knows the outcome of: it is %s; aval tx why %s says more", id.Nonce, id.Key, t.Status(), id)
+		return Report{}, problem.New(ErrKnown.Kind, ErrKnown.Code, "nonce %d of the key %s is no transaction that nobody knows the outcome of: it is %s; aval tx why %s says more", id.Nonce, id.Key, t.Status(), id)
 	}
 	fate, err := d.hear(ctx, info, t, v)
 	if err != nil {
 		return Report{}, err
 	}
 	e := Event{Nonce: id.Nonce, What: EventResolved, By: by, Why: why, At: time.Now()}
-	ended, err := k.record(ctx, l, info, Marks{Fates: map[uint64]Fate{id.Nonce: fate}, Events: []Event{e}})
+	ended, err := k.record(ctx, l, info, Marks{Fates: map[uint64]Fate{id.Nonce: fate}, Events: []Event{e}, Unknown: true})
 	if err != nil {
 		return Report{}, err
 	}

@@ -124,6 +124,11 @@ func (t *Transactions) Mark(ctx context.Context, keyID string, m transaction.Mar
 		if err != nil {
 			return err
 		}
+		if m.Unknown {
+			if err := stillUnknown(ctx, tx, seq, m); err != nil {
+				return err
+			}
+		}
 		var b pgx.Batch
 		var c columns
 		for _, nonce := range slices.Sorted(maps.Keys(m.Fates)) {
@@ -141,4 +146,18 @@ func (t *Transactions) Mark(ctx context.Context, keyID string, m transaction.Mar
 		b.Queue("UPDATE keys SET settled = $1 WHERE seq = $2 AND settled < $1", int64(m.Settled), seq)
 		return tx.SendBatch(ctx, &b).Close()
 	})
+}
+
+// stillUnknown checks that each fate replaces unknown. The lane's row is locked, so nobody records another one before the end.
+func stillUnknown(ctx context.Context, tx pgx.Tx, seq int64, m transaction.Marks) error {
+	nonces := make([]int64, 0, len(m.Fates))
+	for nonce := range m.Fates {
+		nonces = append(nonces, int64(nonce))
+	}
+	var n int
+	err := tx.QueryRow(ctx, "SELECT count(*) FROM fates WHERE key = $1 AND nonce = ANY($2) AND status = 'unknown'", seq, nonces).Scan(&n)
+	if err == nil && n < len(nonces) {
+		err = transaction.ErrKnown
+	}
+	return err
 }

@@ -157,7 +157,7 @@ func (t *Transactions) Mark(ctx context.Context, keyID string, m transaction.Mar
 			return err
 		}
 		for _, nonce := range slices.Sorted(maps.Keys(m.Fates)) {
-			if err := putFate(conn, seq, nonce, m.Fates[nonce]); err != nil {
+			if err := putFate(conn, seq, nonce, m.Fates[nonce], m.Unknown); err != nil {
 				return err
 			}
 		}
@@ -173,7 +173,20 @@ func (t *Transactions) Mark(ctx context.Context, keyID string, m transaction.Mar
 	})
 }
 
-func putFate(conn *sqlite.Conn, seq int64, nonce uint64, f transaction.Fate) error {
+// putFate records a fate; unknown says that it has to replace one that is.
+func putFate(conn *sqlite.Conn, seq int64, nonce uint64, f transaction.Fate, unknown bool) error {
+	if unknown {
+		found, err := queryRow(conn, "SELECT 1 FROM fates WHERE key = ? AND nonce = ? AND status = 'unknown'", func(s *sqlite.Stmt) {
+			s.BindInt64(1, seq)
+			s.BindInt64(2, int64(nonce))
+		}, func(*sqlite.Stmt) {})
+		if err != nil {
+			return err
+		}
+		if !found {
+			return transaction.ErrKnown
+		}
+	}
 	sent := int64(0)
 	if !f.Sent.IsZero() {
 		sent = micros(f.Sent)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"math/big"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/avalhq/aval/internal/chain"
 	"github.com/avalhq/aval/internal/custody/key"
@@ -116,12 +118,56 @@ func spent(t *testing.T, h Harness) {
 	same(t, "the settled one", d.read(t, first).Fate, settled)
 	same(t, "what was marked with it", d.read(t, first+1).Fate, transaction.Fate{})
 	known := mined(transaction.Confirmed, 8)
+	d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: {Status: transaction.Unknown}}, Settled: first + 2})
+	for _, status := range []transaction.Status{"", transaction.Sent, transaction.Mined} {
+		if err := d.Store.Mark(t.Context(), d.k.ID, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: {Status: status}}}); err == nil {
+			t.Errorf("what was unknown when it was settled became %q (I14)", status)
+		}
+	}
 	for _, fate := range []transaction.Fate{{Status: transaction.Unknown}, known} {
 		d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: fate}, Settled: first + 2})
 		same(t, "what was unknown when it was settled", d.read(t, first+1).Fate, fate)
 	}
 	if err := d.Store.Mark(t.Context(), d.k.ID, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: {Status: transaction.Unknown}}}); err == nil {
 		t.Error("what is known of a settled transaction became unknown (I14)")
+	}
+}
+
+// told: who says what an unknown transaction came to replaces nothing that is recorded meanwhile, also when it says the same.
+func told(t *testing.T, h Harness) {
+	d := open(t, h, 2)
+	says := func(status transaction.Status) transaction.Marks {
+		return transaction.Marks{
+			Fates:   map[uint64]transaction.Fate{first: mined(status, 7), first + 1: mined(status, 8)},
+			Events:  []transaction.Event{{Nonce: first, What: transaction.EventResolved, By: "operator", Why: "an explorer shows it", At: time.UnixMilli(1700000000000)}},
+			Unknown: true,
+		}
+	}
+	d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first: {Status: transaction.Unknown}}})
+	want(t, d.Store.Mark(t.Context(), d.k.ID, says(transaction.Confirmed)), transaction.ErrKnown) // of the second nothing is recorded
+	d.mark(t, transaction.Marks{Fates: map[uint64]transaction.Fate{first + 1: {Status: transaction.Unknown}}})
+	same(t, "what was marked with what is not unknown", d.read(t, first).Fate, transaction.Fate{Status: transaction.Unknown})
+	statuses := []transaction.Status{transaction.Confirmed, transaction.Lost}
+	var wins atomic.Int64
+	n, _ := together(8, func(i int) error {
+		err := d.Store.Mark(t.Context(), d.k.ID, says(statuses[i%2]))
+		if err == nil {
+			wins.Store(int64(i % 2))
+		} else if !errors.Is(err, transaction.ErrKnown) {
+			t.Errorf("a verdict that came later: %v", err)
+		}
+		return err
+	})
+	if n != 1 {
+		t.Errorf("%d of 8 verdicts were recorded", n)
+	}
+	recorded := statuses[wins.Load()]
+	same(t, "the verdict that came first", d.read(t, first).Fate, mined(recorded, 7))
+	same(t, "and the one with it", d.read(t, first+1).Fate, mined(recorded, 8))
+	events, err := d.Journal.Events(t.Context(), d.k.ID, first)
+	must(t, err)
+	if len(events) != 1 {
+		t.Errorf("recorded are %d verdicts", len(events))
 	}
 }
 

@@ -58,6 +58,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Harness) {
 			"transactions/NoWayBackFromANoOp":        noWayBack,
 			"transactions/A28NothingUndecidedIsKept": undecided,
 			"transactions/WhatIsSpent":               spent,
+			"concurrency/AVerdictReplacesUnknown":    told,
 			"transactions/AKeyThatIsSetAside":        setAside,
 			"concurrency/OneAttemptOfANumber":        oneAttempt,
 			"concurrency/OneSignatureIsKept":         oneSignature,
