@@ -27,19 +27,31 @@ func (n *Network) Trace(ctx context.Context, u chain.Use) (chain.Trace, error) {
 	if err != nil {
 		return chain.Trace{}, err
 	}
-	told, err := among(ctx, n, len(n.endpoints), len(n.endpoints), func(ctx context.Context, e *endpoint) (chain.Trace, error) {
+	told, err := among(ctx, n, len(n.endpoints), len(n.endpoints), func(ctx context.Context, e *endpoint) (finding, error) {
 		return e.trace(ctx, address, wanted, u)
 	})
 	if err != nil {
 		return chain.Trace{}, err
 	}
-	return agreed(told, n.config.Quorum), nil
+	return agreed(told, u.Seen, n.config.Quorum), nil
 }
 
-// agreed is the one answer that so many nodes give. A receipt that one of them has counts for all of those.
-func agreed(told []chain.Trace, quorum int) (answer chain.Trace) {
+// finding is what one node knows of a use.
+type finding struct {
+	chain.Trace
+	unseen bool // the block of the sighting is there, and does not hold it
+}
+
+// agreed is the one answer that so many nodes give. A receipt that one of them has counts for all of those. That a sighting is so is no
+// answer once a node shows that its block does not hold it.
+func agreed(told []finding, seen chain.Sighting, quorum int) (answer chain.Trace) {
 	alike := map[chain.Sighting][]chain.Trace{}
-	for _, t := range told {
+	unseen := slices.ContainsFunc(told, func(f finding) bool { return f.unseen })
+	for _, f := range told {
+		t := f.Trace
+		if unseen && t.Hash == seen.Hash && t.Status.Block == seen.Block {
+			return chain.Trace{}
+		}
 		if t.Known {
 			place := chain.Sighting{Hash: t.Hash, Block: t.Status.Block, BlockHash: t.Status.Hash}
 			alike[place] = append(alike[place], t)
@@ -61,34 +73,47 @@ func agreed(told []chain.Trace, quorum int) (answer chain.Trace) {
 }
 
 // trace is what this node knows.
-func (e *endpoint) trace(ctx context.Context, address common.Address, wanted []common.Hash, u chain.Use) (chain.Trace, error) {
+func (e *endpoint) trace(ctx context.Context, address common.Address, wanted []common.Hash, u chain.Use) (f finding, err error) {
 	statuses, err := e.status(ctx, wanted)
 	if err != nil {
-		return chain.Trace{}, err
+		return f, err
 	}
 	for i, s := range statuses {
 		if s.State == chain.Mined {
-			return chain.Trace{Known: true, Hash: u.Hashes[i], Ended: true, Status: s}, nil
+			f.Trace = chain.Trace{Known: true, Hash: u.Hashes[i], Ended: true, Status: s}
+			return f, nil
 		}
 	}
 	var head hexutil.Uint64
 	if err := e.read(ctx, []rpc.BatchElem{request(&head, "eth_blockNumber")}); err != nil {
-		return chain.Trace{}, err
+		return f, err
 	}
-	if seen := u.Seen; seen.Hash != "" {
-		b, err := e.body(ctx, seen.Block, false)
-		if err != nil {
-			return chain.Trace{}, err
-		}
-		switch {
-		case b == nil:
-		case b.Hash.Hex() == seen.BlockHash:
-			return chain.Trace{Known: true, Hash: seen.Hash, Status: b.place(uint64(head))}, nil
-		case seen.BlockHash == "" && b.mayHold(seen.Hash):
-			return e.found(ctx, b, common.HexToHash(seen.Hash), []string{seen.Hash}, uint64(head)), nil
+	if u.Seen.Hash != "" {
+		if f, err = e.sighted(ctx, u.Seen, uint64(head)); err != nil || f.Known {
+			return f, err
 		}
 	}
-	return e.search(ctx, address, u, uint64(head))
+	f.Trace, err = e.search(ctx, address, u, uint64(head))
+	return f, err
+}
+
+// sighted says whether the block of a sighting is canonical, and where the sighting does not name it, whether it can hold the transaction.
+func (e *endpoint) sighted(ctx context.Context, seen chain.Sighting, head uint64) (f finding, err error) {
+	b, err := e.body(ctx, seen.Block, false)
+	if b == nil && err == nil {
+		b, err = e.header(ctx, seen.Block)
+	}
+	switch {
+	case err != nil || b == nil:
+	case b.Hash.Hex() == seen.BlockHash:
+		f.Trace = chain.Trace{Known: true, Hash: seen.Hash, Status: b.place(head)}
+	case seen.BlockHash != "":
+	case b.mayHold(seen.Hash):
+		f.Trace = e.found(ctx, b, common.HexToHash(seen.Hash), []string{seen.Hash}, head)
+	default:
+		f.unseen = true
+	}
+	return f, err
 }
 
 // search finds the block in which the nonce was spent, by halves, and what that block holds. State that the node does not have counts
@@ -146,6 +171,13 @@ type body struct {
 // body reads a block; nil where the node does not have so much of it.
 func (e *endpoint) body(ctx context.Context, number uint64, whole bool) (b *body, err error) {
 	err = e.past(ctx, []rpc.BatchElem{request(&b, "eth_getBlockByNumber", hexutil.Uint64(number), whole)})
+	return b, err
+}
+
+// header reads a block without its transactions, of a node that has thrown these away (geth has the method, not all nodes do); nil where
+// the node does not have that either.
+func (e *endpoint) header(ctx context.Context, number uint64) (b *body, err error) {
+	err = e.past(ctx, []rpc.BatchElem{request(&b, "eth_getHeaderByNumber", hexutil.Uint64(number))})
 	return b, err
 }
 

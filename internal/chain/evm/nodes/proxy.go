@@ -29,6 +29,7 @@ type Faults struct {
 	Ahead     uint64        // its head is so many blocks higher than it is
 	Unindexed bool          // it finds no transaction and no receipt by a hash
 	Pruned    bool          // it keeps no receipts of blocks either
+	Bodiless  bool          // it keeps no block that is asked for by its number, but for headers
 	Stateless bool          // it keeps no state but the newest
 	Gas       uint64        // what it estimates every call to need
 	Refuses   bool          // it says that every call reverts
@@ -233,7 +234,8 @@ func forgot(c call, f Faults) (r reply, forgotten bool) {
 	switch {
 	case (f.Unindexed || f.Pruned) && (c.Method == "eth_getTransactionReceipt" || c.Method == "eth_getTransactionByHash"):
 		return reply{Version: "2.0", ID: c.ID, Result: json.RawMessage("null")}, true
-	case f.Pruned && c.Method == "eth_getBlockReceipts":
+	case f.Pruned && c.Method == "eth_getBlockReceipts",
+		f.Bodiless && c.Method == "eth_getBlockByNumber" && len(c.Params) > 0 && bytes.HasPrefix(c.Params[0], []byte(`"0x`)) && !bytes.Equal(c.Params[0], []byte(`"0x0"`)):
 		return refusal(c, 4444, "pruned history unavailable"), true
 	case f.Stateless && c.Method == "eth_getTransactionCount" && len(c.Params) == 2 && bytes.HasPrefix(c.Params[1], []byte(`"0x`)):
 		return refusal(c, -32000, "historical state 0x0b is not available"), true
