@@ -261,7 +261,7 @@ type txResolve struct {
 	byTransaction
 	Hash     string `xor:"what" required:"" placeholder:"0x…" help:"Hash of the attempt that has spent the nonce."`
 	Foreign  bool   `xor:"what" required:"" help:"It was spent on something that Aval did not decide."`
-	Block    uint64 `help:"The block that holds that attempt."`
+	Block    uint64 `help:"The block that holds that attempt; it has to be given with --hash."`
 	Reverted bool   `help:"It was undone there."`
 	Reason   string `required:"" help:"Where you have found that out. It is kept under your name."`
 }
@@ -278,6 +278,9 @@ Then resume the message: it succeeds or fails by what you have said. The key is 
 
 // Run is the command.
 func (c *txResolve) Run(ctx context.Context, s *screen, a *access) error {
+	if (c.Hash != "") != (c.Block > 0) {
+		return misused("verdict-incomplete", "with --hash say by --block which block holds that attempt, and with --foreign leave it out")
+	}
 	v := client.Verdict{Hash: c.Hash, Foreign: c.Foreign, Block: c.Block, Reverted: c.Reverted, Reason: c.Reason}
 	t, err := c.on(ctx, a, func(api *client.Client, id string) (client.Transaction, error) {
 		return api.ResolveTransaction(ctx, id, v)

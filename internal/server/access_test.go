@@ -347,6 +347,23 @@ func TestKeys(t *testing.T) {
 	op.call("POST", "/v1/keys/"+typeid.New("key")+"/reconcile", nil).refused(t, http.StatusNotFound, "key-unknown")
 }
 
+// TestAVerdictIsWhole: an attempt is said with its block, and something foreign without one.
+func TestAVerdictIsWhole(t *testing.T) {
+	op := operator(t, trial.Start(t, stores(t), nil))
+	for body, code := range map[string]string{
+		`{"hash": "0x01", "reason": "seen"}`:                              "verdict-incomplete",
+		`{"foreign": true, "block": 7, "reason": "seen"}`:                 "verdict-incomplete",
+		`{"foreign": true, "hash": "0x01", "block": 7, "reason": "seen"}`: "verdict-incomplete",
+		`{"hash": "0x01", "block": 7, "reason": "seen"}`:                  "transaction-unknown",
+	} {
+		status := http.StatusBadRequest
+		if code == "transaction-unknown" {
+			status = http.StatusNotFound
+		}
+		op.call("POST", "/v1/transactions/"+typeid.New("key")+":1/resolve", []byte(body)).refused(t, status, code)
+	}
+}
+
 // TestOnlyAnOperatorTrustsAKeyAgain: with the number of nonces that the chain shows, and a reason, which is kept.
 func TestOnlyAnOperatorTrustsAKeyAgain(t *testing.T) {
 	all := stores(t)

@@ -229,6 +229,9 @@ func (s *Server) resolve(ctx context.Context, in *resolveInput) (*body[Transacti
 	if in.Body.Foreign == (in.Body.Hash != "") {
 		return nil, problem.New(problem.Invalid, "verdict-incomplete", "say either the hash of the attempt that has spent the nonce, or that it was spent on something foreign")
 	}
+	if (in.Body.Hash != "") != (in.Body.Block > 0) {
+		return nil, problem.New(problem.Invalid, "verdict-incomplete", "with the hash of an attempt say which block holds it, and with nothing else")
+	}
 	v := transaction.Verdict{Hash: in.Body.Hash, Block: in.Body.Block, Reverted: in.Body.Reverted}
 	return s.onTransaction(in.ID, func(id transaction.ID) (transaction.Report, error) {
 		return s.Transactions.Resolve(ctx, id, v, callerOf(ctx).Subject, in.Body.Reason)

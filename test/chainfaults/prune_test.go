@@ -110,6 +110,7 @@ func TestI5WhatNobodyKeepsIsEndedByAnOperator(t *testing.T) {
 		"none of the transactions":          {"--hash", second.Attempts[0].Hash, "--block", block, reason},
 		"--hash":                            {"--hash", first.Attempts[0].Hash, "--foreign", reason},
 		"--reason":                          {"--foreign"},
+		"--block":                           {"--hash", first.Attempts[0].Hash, reason},
 	} {
 		s.refused(t, what, append([]string{"tx", "resolve", some[0].id}, args...)...)
 	}

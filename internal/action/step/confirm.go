@@ -24,8 +24,8 @@ type confirmation struct {
 	Hash      string `json:"hash"` // of the attempt that was mined
 	Block     uint64 `json:"block"`
 	BlockHash string `json:"block_hash"`
-	GasUsed   uint64 `json:"gas_used,omitempty"` // this and the next are absent where an operator has said how it ended
-	Fee       string `json:"fee,omitempty"`      // paid in total, smallest unit
+	GasUsed   uint64 `json:"gas_used"` // 0, and the next "", where an operator has said how it ended, and no node tells
+	Fee       string `json:"fee"`      // paid in total, smallest unit
 }
 
 type confirmer struct{ chains Chains }
