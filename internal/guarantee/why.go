@@ -53,6 +53,13 @@ func Explain(rec Record, history []Entry, now time.Time) Why {
 	return w
 }
 
+// Outside leaves out what operators alone can do.
+func (w *Why) Outside() {
+	if w.Remedy != "" && w.Status != Waiting { // whoever has a task token answers
+		w.Remedy = "An operator has to look at it: name the message."
+	}
+}
+
 // most is how many of the tasks that a message waits for are told of.
 const most = 10
 

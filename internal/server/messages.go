@@ -152,7 +152,7 @@ func (s *Server) why(ctx context.Context, in *byID) (*body[guarantee.Why], error
 	if err != nil {
 		return nil, err
 	}
-	why, err := s.Why(ctx, rec.ID)
+	why, err := s.Why(ctx, rec.ID, callerOf(ctx).operator)
 	if err != nil {
 		return nil, err
 	}

@@ -106,7 +106,7 @@ type Mender interface {
 type Services struct {
 	Messages     Messages
 	Tasks        Tasks
-	Why          func(context.Context, message.ID) (guarantee.Why, error)
+	Why          func(ctx context.Context, id message.ID, operator bool) (guarantee.Why, error) // with what operators alone may read
 	Queries      Queries
 	Mender       Mender
 	Outbox       event.Outbox

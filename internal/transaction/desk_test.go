@@ -134,9 +134,17 @@ func TestTheDeskSaysWhatANodeHas(t *testing.T) {
 	}
 	_, err := desk.Cancel(t.Context(), id, nil, "alice", "the receiver has changed")
 	check(t, err)
-	show(t, desk, id, "It is being cancelled by a no-op: the receiver has changed. It waits for 1 transaction")
+	got := show(t, desk, id, "It is being cancelled by a no-op: the receiver has changed. It waits for 1 transaction")
+	if told := got.Public(); told != "It is being cancelled by a no-op." {
+		t.Errorf("a client is told %q", told)
+	}
 	if got := show(t, desk, transaction.ID{Key: r.k.ID}, "the node does not have it"); got.Transaction.Status() != transaction.Signed {
 		t.Errorf("what no node has is told as %s", got.Transaction.Status())
+	}
+	check(t, r.keys.Distrust(t.Context(), r.k.ID, "alice", "a court order"))
+	got = show(t, desk, id, "a court order")
+	if told := got.Public(); told != "It waits because its key is set aside." {
+		t.Errorf("a client is told %q", told)
 	}
 }
 

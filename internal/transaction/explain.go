@@ -21,6 +21,19 @@ type Report struct {
 	Facts       []string       // what the chain says, asked just now
 }
 
+// Public is the report for those who are no operators: without the words of operators, and without what these can do.
+func (r *Report) Public() string {
+	switch t := r.Transaction; {
+	case t.Fate.Spent() || t.Fate.GivenUp():
+		return r.Sentence
+	case r.Lane.Halted != "":
+		return "It waits because its key is set aside."
+	case t.Newest().Kind == NoOp && !Filled(t.Step):
+		return "It is being cancelled by a no-op."
+	}
+	return r.Sentence
+}
+
 // explain says why a transaction is where it is.
 func (r *Report) explain(v View, o Open, options Options) {
 	t := r.Transaction

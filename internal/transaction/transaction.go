@@ -122,6 +122,14 @@ func (t Transaction) Status() Status {
 	return Decided
 }
 
+// Reason is why an attempt was decided, for everybody: what an operator gives as a reason is for operators.
+func (a Attempt) Reason() string {
+	if a.By == ByKeeper {
+		return a.Why
+	}
+	return "an operator has decided so"
+}
+
 // Newest is the attempt that was decided last.
 func (t Transaction) Newest() Attempt { return t.Attempts[len(t.Attempts)-1] }
 

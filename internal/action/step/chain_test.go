@@ -159,17 +159,20 @@ func TestI14ConfirmFollowsTheDecision(t *testing.T) {
 	shallow, reverted, second := confirmed, confirmed, confirmed
 	shallow.Status, reverted.Success, second.Attempt = transaction.Mined, false, 1
 	raise := transaction.Attempt{Number: 1, Kind: transaction.Raise, Signed: chain.Signed{Hash: "0xaa"}}
-	noop := transaction.Attempt{Number: 1, Kind: transaction.NoOp, Signed: chain.Signed{Hash: "0xbb"}, Why: "an operator said so"}
+	noop := transaction.Attempt{Number: 1, Kind: transaction.NoOp, Signed: chain.Signed{Hash: "0xbb"}, By: "alice", Why: "a court order"}
+	raised := transaction.Attempt{Number: 1, Kind: transaction.Raise, Signed: chain.Signed{Hash: "0xcc"}, By: "alice", Why: "a court order"}
 	l := &ledger{fates: map[string]transaction.Transaction{
 		"0x01": {Fate: confirmed}, "0x02": {Fate: shallow}, "0x04": {Fate: reverted}, "0x05": {Fate: second, Attempts: []transaction.Attempt{raise}},
 		"0x06": {Fate: second, Attempts: []transaction.Attempt{noop}}, "0x07": {Fate: confirmed, Attempts: []transaction.Attempt{noop}},
 		"0x08": {Fate: transaction.Fate{Status: transaction.Lost}}, "0x09": {Fate: transaction.Fate{Status: transaction.Lost}, Settled: true},
 		"0x0a": {Fate: transaction.Fate{Status: transaction.Unknown}}, "0x0b": {Fate: transaction.Fate{Status: transaction.Unknown}, Settled: true},
+		"0x0c": {Fate: transaction.Fate{Status: transaction.Sent}, Attempts: []transaction.Attempt{raised}},
 	}}
 	for hash, want := range map[string]string{
 		"0x01": `"hash":"0x01"`, "0x02": "later", "0x03": "later", "0x04": "execution-reverted", "0x05": `"hash":"0xaa"`,
 		"0x06": "transaction-cancelled", "0x07": `"hash":"0x07"`, "0x08": "key-foreign-use", "0x09": "transaction-superseded",
 		"0x0a": "transaction-outcome-unknown", "0x0b": "transaction-outcome-unknown",
+		"0x0c": "later",
 	} {
 		out := l.confirm(t, l.task(hash))[0]
 		got := code(out.Err)
@@ -181,6 +184,9 @@ func TestI14ConfirmFollowsTheDecision(t *testing.T) {
 		}
 		if !strings.Contains(got, want) || got == "" {
 			t.Errorf("%s: %+v; want %s", hash, out, want)
+		}
+		if told := fmt.Sprint(out.Note, out.Err); strings.Contains(told, "court") { // a client reads both
+			t.Errorf("%s: told is an operator's reason: %s", hash, told)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (c confirmer) judge(ctx context.Context, ch Chain, tx transaction.Transacti
 	case !mined:
 		return Outcome{Later: unconfirmed, Note: waiting(tx)}
 	case ended.Kind == transaction.NoOp:
-		return Outcome{Err: problem.New(problem.Conflict, "transaction-cancelled", "%s does nothing and was mined in block %d in the place of the transaction: %s", ended.Signed.Hash, fate.Block, ended.Why), Output: confirmed(tx)}
+		return Outcome{Err: problem.New(problem.Conflict, "transaction-cancelled", "%s does nothing and was mined in block %d in the place of the transaction: %s", ended.Signed.Hash, fate.Block, ended.Reason()), Output: confirmed(tx)}
 	case !fate.Success:
 		return Outcome{Err: reverted(ctx, ch, tx), Output: confirmed(tx)}
 	}
@@ -88,5 +88,5 @@ func waiting(tx transaction.Transaction) string {
 	if newest.Number == 0 {
 		return fmt.Sprintf("%s is not in a block yet", newest.Signed.Hash)
 	}
-	return fmt.Sprintf("none of its %d attempts is in a block yet; the newest, %s, was made because %s", len(tx.Attempts), newest.Signed.Hash, newest.Why)
+	return fmt.Sprintf("none of its %d attempts is in a block yet; the newest, %s, was made because %s", len(tx.Attempts), newest.Signed.Hash, newest.Reason())
 }

@@ -144,7 +144,7 @@ func (e *Edge) services(tb testing.TB) (server.Services, error) {
 		Messages: front, Tasks: front, Queries: read, Mender: read, Outbox: e.Outbox, Live: hub, Clients: e.Clients, Credentials: e.Issuer,
 		Wallets: wallet.NewService(e.Wallets, keyMaker{e.Keys}, map[string]wallet.Chain{Chain: {Network: rich{}}}, time.Now),
 		Keys:    keys{e.Keys, e.Trust}, Transactions: none{}, Types: catalog, Workflows: library, Issuer: e.Issuer.Handler(),
-		Why: func(ctx context.Context, id message.ID) (guarantee.Why, error) {
+		Why: func(ctx context.Context, id message.ID, _ bool) (guarantee.Why, error) {
 			rec, history, err := e.Guarantee.Get(ctx, id)
 			if err != nil {
 				return guarantee.Why{}, err

@@ -51,7 +51,7 @@ func Nothing(r key.Request, keys []key.Key) error {
 	}
 	q := key.ErrQuarantined
 	if r.Key != "" {
-		return problem.New(q.Kind, q.Code, "the key %s is quarantined: %s", r.Key, keys[0].Reason)
+		return problem.New(q.Kind, q.Code, "the key %s is quarantined; an operator sees why: aval key show %s", r.Key, r.Key)
 	}
-	return problem.New(q.Kind, q.Code, "all %d keys of the pool %q on %s are quarantined; %s: %s", len(keys), r.Pool, r.Chain, keys[0].ID, keys[0].Reason)
+	return problem.New(q.Kind, q.Code, "all %d keys of the pool %q on %s are quarantined; an operator sees why: aval key show %s", len(keys), r.Pool, r.Chain, keys[0].ID)
 }
