@@ -45,6 +45,9 @@ func (c class) elsewhere() bool {
 	return c == limited || c == unsupported || c == pruned || c == behind || c == busy || c == unreached
 }
 
+// single says whether an answer may concern one request alone, and not whatever the node is asked.
+func (c class) single() bool { return c != limited && c != unsupported && c != unreached }
+
 // doubtful says whether a transaction that was answered so may be in the pool or mined all the same: it has to be looked up (I5).
 func (c class) doubtful() bool {
 	return c == nonceTooLow || c == nonceTaken || c == unclear || c.elsewhere()

@@ -30,6 +30,9 @@ type node struct {
 	plain   bool                   // does not know eth_getBlockReceipts
 	head    uint64
 	blocks  map[uint64]common.Hash // canonical
+	wrong   map[uint64]error       // what eth_getBlockByNumber answers about these
+	stuck   chan struct{}          // told when it is asked for stuckBlock, which it answers when freed is closed; nil: at once
+	freed   chan struct{}          // see stuck
 	base    *big.Int               // of the next block; nil: a chain without
 	rewards []string               // of the newest blocks, each "10:1 50:2" by percentile, "" for an empty block
 	price   *big.Int               // what it suggests as a gas price, nil when it does not
@@ -44,6 +47,8 @@ type node struct {
 }
 
 type object = map[string]any
+
+const stuckBlock = 100 // see node.stuck
 
 func (n *node) did(method string) {
 	n.asked[method]++
@@ -112,17 +117,21 @@ func (missingMethod) Error() string {
 
 func (missingMethod) ErrorCode() int { return -32601 }
 
-func (n *node) GetBlockByNumber(number rpc.BlockNumber, _ bool) object {
+func (n *node) GetBlockByNumber(number rpc.BlockNumber, _ bool) (object, error) {
+	if number == stuckBlock && n.stuck != nil {
+		n.stuck <- struct{}{}
+		<-n.freed
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if number == rpc.LatestBlockNumber {
-		return n.headBlock()
+		return n.headBlock(), nil
 	}
 	n.did("getBlockByNumber")
-	if hash, ok := n.blocks[uint64(number)]; ok {
-		return object{"hash": hash}
+	if hash, ok := n.blocks[uint64(number)]; ok && n.wrong[uint64(number)] == nil {
+		return object{"hash": hash}, nil
 	}
-	return nil
+	return nil, n.wrong[uint64(number)]
 }
 
 func (n *node) EstimateGas(call object, _ string) hexutil.Uint64 {

@@ -53,7 +53,8 @@ func (e *endpoint) history(ctx context.Context, elems []rpc.BatchElem) error {
 	return e.insistently(ctx, elems, func(c class) bool { return c == pruned })
 }
 
-// insistently does the requests until each has succeeded, or has failed in a way that is an answer, too.
+// insistently does the requests until each has succeeded, or has failed in a way that is an answer, too. Where being busy is one, it is
+// that of a part: a node that answers nothing has not answered.
 func (e *endpoint) insistently(ctx context.Context, elems []rpc.BatchElem, answers func(class) bool) error {
 	left := elems
 	for attempt := range patience + 1 {
@@ -72,8 +73,11 @@ func (e *endpoint) insistently(ctx context.Context, elems []rpc.BatchElem, answe
 			return nil
 		}
 		if attempt < patience && lifecycle.Sleep(ctx, 10*time.Millisecond<<attempt) != nil {
-			break
+			return e.unanswered(left[0].Method, left[0].Error)
 		}
+	}
+	if len(left) < len(elems) && answers(busy) {
+		return nil
 	}
 	return e.unanswered(left[0].Method, left[0].Error)
 }

@@ -85,7 +85,7 @@ func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.St
 	}
 	statuses := make([]chain.Status, len(wanted))
 	for i, r := range receipts {
-		if r != nil && canonical[r.Number] != r.Block {
+		if r != nil && displaced(canonical, r) {
 			e.ledger.forget(r.Block)
 		}
 		switch {
@@ -100,8 +100,17 @@ func (e *endpoint) status(ctx context.Context, wanted []common.Hash) ([]chain.St
 	return statuses, nil
 }
 
-// canonical gives the hashes of the blocks that the receipts' numbers have now. Lanes that are looked at together have their receipts in
-// the same blocks: they are asked for together.
+// displaced says whether another block was told in the place of the receipt's. That none was told says nothing about it.
+func displaced(canonical map[hexutil.Uint64]common.Hash, r *receipt) bool {
+	now, told := canonical[r.Number]
+	return told && now != r.Block
+}
+
+// few is of how many blocks the hashes are asked for together with others: a lane that has many to catch up with holds up none.
+const few = 16
+
+// canonical gives the hashes of the blocks that the receipts' numbers have now, as far as the node tells them. Lanes that are looked at
+// together have their receipts in the same few blocks: they are asked for together.
 func (e *endpoint) canonical(ctx context.Context, receipts []*receipt) (map[hexutil.Uint64]common.Hash, error) {
 	var numbers []hexutil.Uint64
 	for _, r := range receipts {
@@ -109,10 +118,18 @@ func (e *endpoint) canonical(ctx context.Context, receipts []*receipt) (map[hexu
 			numbers = append(numbers, r.Number)
 		}
 	}
-	return e.numbered.Get(ctx, numbers...)
+	if len(numbers) > few {
+		return e.named(ctx, numbers)
+	}
+	hashes, err := e.numbered.Get(ctx, numbers...)
+	if err != nil {
+		return nil, e.unanswered("eth_getBlockByNumber", err)
+	}
+	return hashes, nil
 }
 
-// named asks for the hashes of the blocks of some numbers. What the node has no block for is left out.
+// named asks for the hashes of the blocks of some numbers, for all who ask at the same time: what the node has no block for, or cannot
+// tell of one, is left out.
 func (e *endpoint) named(ctx context.Context, numbers []hexutil.Uint64) (map[hexutil.Uint64]common.Hash, error) {
 	blocks := make([]*struct {
 		Hash common.Hash `json:"hash"`
@@ -121,7 +138,7 @@ func (e *endpoint) named(ctx context.Context, numbers []hexutil.Uint64) (map[hex
 	for i, number := range numbers {
 		elems[i] = request(&blocks[i], "eth_getBlockByNumber", number, false)
 	}
-	if err := e.history(ctx, elems); err != nil {
+	if err := e.insistently(ctx, elems, class.single); err != nil {
 		return nil, err
 	}
 	hashes := make(map[hexutil.Uint64]common.Hash, len(numbers))
