@@ -28,14 +28,7 @@ type saved struct {
 
 // open reads the configuration and the key-encryption key that it names.
 func (f saved) open(s *screen) (c config.Config, o sealed.Options, err error) {
-	if c, err = f.load(config.Default(), f.File); err != nil {
-		return c, o, err
-	}
-	overridePassphrase(&c)
-	if f.File == "" {
-		beside(&c)
-	}
-	if err := c.Validate(); err != nil {
+	if c, err = f.read(f.File); err != nil {
 		return c, o, err
 	}
 	o = sealed.Options{KeyFile: c.Custody.KeyFile}

@@ -47,12 +47,12 @@ func (f *benchFlags) config(folder string) (config.Config, error) {
 	cfg := config.Default()
 	if f.File != "" {
 		var err error
-		if cfg, err = config.Load(f.File); err != nil {
+		if cfg, err = (settings{}).read(f.File); err != nil {
 			return cfg, err
 		}
 	}
 	if f.File == "" || cfg.Database.URL == "" {
-		cfg.Data, cfg.Custody.KeyFile = filepath.Join(folder, "data"), filepath.Join(folder, "aval.kek")
+		cfg.Data, cfg.Custody = filepath.Join(folder, "data"), config.Custody{KeyFile: filepath.Join(folder, "aval.kek")}
 	}
 	cfg.API.Listen, cfg.Auth.DevIssuer, cfg.Chain.Dev.Port = "127.0.0.1:0", true, 0
 	cfg.Chain.Dev.BlockTime = 100 * time.Millisecond

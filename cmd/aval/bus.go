@@ -39,7 +39,7 @@ type onDatabase struct {
 }
 
 func (o onDatabase) open(ctx context.Context) (cfg config.Config, s storage, err error) {
-	cfg, err = o.load(config.Default(), o.File)
+	cfg, err = o.read(o.File)
 	if err != nil {
 		return cfg, s, err
 	}

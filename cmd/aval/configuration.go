@@ -32,10 +32,7 @@ type configCheck struct {
 
 // Run is the command.
 func (c *configCheck) Run(s *screen) error {
-	cfg, err := settings{}.load(served(), c.File)
-	if err == nil {
-		err = cfg.Validate()
-	}
+	cfg, err := settings{}.read(c.File)
 	if err != nil {
 		return err
 	}

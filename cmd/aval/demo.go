@@ -83,7 +83,7 @@ func (c *demoCommand) Run(ctx context.Context, s *screen) (err error) {
 func (c *demoCommand) config(folder string) (cfg config.Config, err error) {
 	cfg = config.Default()
 	if c.File != "" {
-		if cfg, err = config.Load(c.File); err != nil {
+		if cfg, err = (settings{}).read(c.File); err != nil {
 			return cfg, err
 		}
 		if len(cfg.Chain.URL) > 0 {

@@ -41,7 +41,7 @@ func (c *devCommand) Run(ctx context.Context, s *screen, a *access) (err error) 
 	begun := time.Now()
 	cfg := config.Default()
 	cfg.Telemetry.LogLevel = "warn" // a terminal for people: the banner should stay in sight
-	cfg, err = c.load(cfg, c.File)
+	cfg, err = c.over(cfg, c.File)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-
-	"github.com/avalhq/aval/internal/config"
 )
 
 // feederCommands mend the queue of what is due.
@@ -25,10 +23,7 @@ func (feederRebuild) Help() string {
 
 // Run is the command.
 func (c *feederRebuild) Run(ctx context.Context, s *screen) (err error) {
-	cfg, err := settings{}.load(config.Default(), c.File)
-	if err == nil {
-		err = cfg.Validate()
-	}
+	cfg, err := settings{}.read(c.File)
 	if err != nil {
 		return err
 	}

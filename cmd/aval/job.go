@@ -48,7 +48,7 @@ func (jobVerify) Help() string {
 
 // Run is the command.
 func (c *jobVerify) Run(ctx context.Context, s *screen) (err error) {
-	cfg, err := c.load(config.Default(), c.File)
+	cfg, err := c.load(c.File)
 	if err != nil {
 		return err
 	}

@@ -32,11 +32,7 @@ func (f seedFlags) configuration() (c config.Config, err error) {
 	if f.Count < 1 || f.Pool == "" {
 		return c, misused("flag-invalid", "--count has to be 1 or more, and --pool a name")
 	}
-	if c, err = f.load(config.Default(), f.File); err != nil {
-		return c, err
-	}
-	overridePassphrase(&c)
-	if err := c.Validate(); err != nil {
+	if c, err = f.read(f.File); err != nil {
 		return c, err
 	}
 	if c.Database.URL == "" {

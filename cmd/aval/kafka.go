@@ -101,10 +101,7 @@ It may be run at any time, also while processes run; start them anew after parti
 
 // Run is the command.
 func (c *clusterInit) Run(ctx context.Context, s *screen) error {
-	cfg, err := settings{Set: c.Set}.load(config.Default(), c.File)
-	if err == nil {
-		err = cfg.Validate()
-	}
+	cfg, err := settings{Set: c.Set}.read(c.File)
 	if err != nil {
 		return err
 	}

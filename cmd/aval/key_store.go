@@ -20,11 +20,7 @@ type storeFlags struct {
 
 // custody reads the configuration, and the passphrase when there is one.
 func (f storeFlags) custody(s *screen) (c config.Config, o sealed.Options, err error) {
-	if c, err = f.load(config.Default(), f.File); err != nil {
-		return c, o, err
-	}
-	overridePassphrase(&c)
-	if err := c.Validate(); err != nil {
+	if c, err = f.read(f.File); err != nil {
 		return c, o, err
 	}
 	o = sealed.Options{KeyFile: c.Custody.KeyFile}

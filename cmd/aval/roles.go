@@ -67,6 +67,17 @@ func (p *platform) has(r role) bool {
 	return slices.Contains(p.options.roles, r)
 }
 
+// forRoles reads a file for a process with these roles, and refuses what cannot work in it.
+func (f settings) forRoles(file string, names []string) (c config.Config, roles []role, err error) {
+	if roles, err = parseRoles(names); err != nil {
+		return c, nil, err
+	}
+	if c, err = f.read(file); err != nil {
+		return c, nil, err
+	}
+	return c, roles, checkRoles(roles, c)
+}
+
 // checkRoles refuses roles that do not fit the rest of the configuration, and an API that nobody could call.
 func checkRoles(roles []role, c config.Config) error {
 	if err := fitting(roles, c); err != nil {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/avalhq/aval/internal/auth"
-	"github.com/avalhq/aval/internal/config"
 )
 
 type serveCommand struct {
@@ -46,20 +45,12 @@ Beside them, when the file has a section key_manager, a process with the role ke
 
 // Run is the command.
 func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
-	cfg, err := c.load(served(), c.File)
-	if err != nil {
-		return err
-	}
-	overridePassphrase(&cfg)
-	roles, err := parseRoles(c.Role)
+	cfg, roles, err := c.forRoles(c.File, c.Role)
 	if err != nil {
 		return err
 	}
 	o, err := prepare(cfg, s)
 	if err != nil {
-		return err
-	}
-	if err := checkRoles(roles, cfg); err != nil {
 		return err
 	}
 	if roles[0] == roleKeyManager {
@@ -80,13 +71,6 @@ func (c *serveCommand) Run(ctx context.Context, s *screen) (err error) {
 		s.say("Serving %s at %s. Ctrl-C stops it.", r.chainID, r.url())
 	}
 	return r.wait(ctx, s)
-}
-
-// served is what aval serve reads its file over: the development issuer is on only where the file says so.
-func served() config.Config {
-	c := config.Default()
-	c.Auth.DevIssuer = false
-	return c
 }
 
 // enrollOperator leaves a login for the first operator, when it is the development issuer that gives tokens.

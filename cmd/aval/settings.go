@@ -25,8 +25,37 @@ type settings struct {
 	Verbose     bool     `short:"v" help:"Log what happens, not only what is wrong."`
 }
 
-// load reads the file over c, and applies the flags.
-func (f settings) load(c config.Config, file string) (config.Config, error) {
+// served is what a file is read over: the development issuer is on only where the file says so.
+func served() config.Config {
+	c := config.Default()
+	c.Auth.DevIssuer = false
+	return c
+}
+
+// read gives the configuration that aval serve takes from a file, and checks it: every command that is given a file takes it alike.
+func (f settings) read(file string) (config.Config, error) {
+	c, err := f.load(file)
+	if err != nil {
+		return c, err
+	}
+	return c, c.Validate()
+}
+
+// load is read without the check. Without a file it is the configuration of aval dev's data folder.
+func (f settings) load(file string) (config.Config, error) {
+	c, err := f.over(served(), file)
+	if err != nil {
+		return c, err
+	}
+	overridePassphrase(&c)
+	if file == "" {
+		beside(&c)
+	}
+	return c, nil
+}
+
+// over reads the file over c, and applies the flags.
+func (f settings) over(c config.Config, file string) (config.Config, error) {
 	if file != "" {
 		raw, err := os.ReadFile(file)
 		if err != nil {

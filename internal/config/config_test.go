@@ -3,8 +3,6 @@ package config_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -184,21 +182,6 @@ func TestEndpointHidesItsAccessKey(t *testing.T) {
 	}
 	if got := config.Endpoint("/run/geth.ipc").String(); got != "/run/geth.ipc" {
 		t.Errorf("a path is shown as %s", got)
-	}
-}
-
-func TestLoad(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "aval.yaml")
-	if _, err := config.Load(path); problem.From(err).Code != "config-unreadable" {
-		t.Errorf("a missing file gave %v", err)
-	}
-	for text, code := range map[string]string{"data: \"\"\n": "config-invalid", "dta: x\n": "config-malformed"} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := config.Load(path); problem.From(err).Code != code {
-			t.Errorf("%q gave %v", text, err)
-		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,19 +13,6 @@ import (
 
 	"github.com/avalhq/aval/internal/problem"
 )
-
-// Load reads the file at path over Default and validates the outcome.
-func Load(path string) (Config, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Config{}, problem.New(problem.Invalid, "config-unreadable", "the configuration cannot be read: %w", err)
-	}
-	c, err := Parse(Default(), path, text)
-	if err != nil {
-		return Config{}, err
-	}
-	return c, c.Validate()
-}
 
 // Parse decodes YAML over c, strictly; name is the file's, for messages. It does not Validate, so that overrides can
 // be applied first.
