@@ -27,12 +27,21 @@ func (configExample) Run(s *screen) error {
 }
 
 type configCheck struct {
-	File string `arg:"" help:"The file."`
+	Role []string `help:"What the process is to do, as aval serve --role has it." default:"all" placeholder:"ROLE"`
+	File string   `arg:"" help:"The file."`
+}
+
+// Help is shown by aval config check --help.
+func (configCheck) Help() string {
+	return `Refuses what aval serve would refuse of the file for a process with these roles, and reads the control points and workflows that it names. It starts nothing, and asks no server, no node and for no passphrase.
+
+    aval config check aval.yaml
+    aval config check --role controller,watcher aval.yaml`
 }
 
 // Run is the command.
 func (c *configCheck) Run(s *screen) error {
-	cfg, err := settings{}.read(c.File)
+	cfg, _, err := settings{}.forRoles(c.File, c.Role)
 	if err != nil {
 		return err
 	}

@@ -34,9 +34,6 @@ type keyManager struct {
 
 // openKeyManager builds it. What can be refused is refused here.
 func openKeyManager(ctx context.Context, c config.Config, o options) (m *keyManager, err error) {
-	if c.KeyManager.Listen == "" {
-		return nil, misused("config-invalid", "key_manager.listen is empty: say where the key-manager listens, such as 0.0.0.0:8443")
-	}
 	m = &keyManager{metrics: telemetry.NewMetrics()}
 	defer func() {
 		if err != nil {

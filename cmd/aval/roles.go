@@ -78,13 +78,16 @@ func (f settings) forRoles(file string, names []string) (c config.Config, roles 
 	return c, roles, checkRoles(roles, c)
 }
 
-// checkRoles refuses roles that do not fit the rest of the configuration, and an API that nobody could call.
+// checkRoles refuses roles that do not fit the rest of the configuration, an API that nobody could call, and a key-manager that listens nowhere.
 func checkRoles(roles []role, c config.Config) error {
 	if err := fitting(roles, c); err != nil {
 		return err
 	}
 	if slices.Contains(roles, roleAPI) && c.Auth.Issuer == "" && !c.Auth.DevIssuer {
 		return misused("config-invalid", "auth.issuer is empty and auth.dev_issuer is off: nobody could call; set the URL of your OIDC issuer")
+	}
+	if roles[0] == roleKeyManager && c.KeyManager.Listen == "" {
+		return misused("config-invalid", "key_manager.listen is empty: say where the key-manager listens, such as 0.0.0.0:8443")
 	}
 	return nil
 }
