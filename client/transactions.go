@@ -112,7 +112,7 @@ func (c *Client) ResendTransaction(ctx context.Context, id string) (Transaction,
 type Verdict struct {
 	Hash     string `json:"hash,omitempty"`     // of the attempt that has spent it
 	Foreign  bool   `json:"foreign,omitempty"`  // or something has that Aval did not decide
-	Block    uint64 `json:"block,omitempty"`    // that holds the attempt
+	Block    uint64 `json:"block,omitempty"`    // that holds the attempt; goes with its hash
 	Reverted bool   `json:"reverted,omitempty"` // it was undone there
 	Reason   string `json:"reason"`             // where that was found out
 }

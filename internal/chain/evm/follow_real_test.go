@@ -6,6 +6,7 @@ import (
 	"context"
 	"math/big"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,5 +96,23 @@ func TestTagsOfRealNodes(t *testing.T) {
 	}
 	if head, safe, final := heights(t, g); head < 40 || safe != head || final != head/32*32 { // its epochs have 32 blocks; a developer's node is sure of itself
 		t.Errorf("of geth at block %d, %d is safe and %d final", head, safe, final)
+	}
+}
+
+// TestI5GethTellsHeadersAlone: a geth that refuses its blocks is asked for the header of one, which is all that it may keep.
+func TestI5GethTellsHeadersAlone(t *testing.T) {
+	t.Parallel()
+	g := startNode(t, nodes.Geth, nodes.Options{BlockTime: -1})
+	must(t, g.Fund(t.Context(), checksummed[0], big.NewInt(1)))
+	way := nodes.NewProxy(g.URL())
+	t.Cleanup(way.Close)
+	network := dial(t, evm.Config{URLs: []string{way.URL}, ChainID: g.ChainID()})
+	way.Do(nodes.Faults{Pruned: true, Stateless: true, Bodiless: true})
+	use := chain.Use{Address: checksummed[0], Hashes: []string{"0x" + strings.Repeat("0b", 32)}}
+	for block, known := range map[uint64]bool{1: true, 1 << 40: false} {
+		use.Seen = chain.Sighting{Hash: use.Hashes[0], Block: block}
+		if got, err := network.Trace(t.Context(), use); err != nil || got.Known != known {
+			t.Errorf("block %d: %+v, %v; known should be %t", block, got, err, known)
+		}
 	}
 }
