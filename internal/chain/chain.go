@@ -16,6 +16,8 @@ type Call struct {
 	Value *big.Int // native coin; nil is 0
 	Data  []byte
 	Fees  FeePolicy // what it may cost
+
+	Declared bool // the data is declared to call a function: without a contract at To it is refused, whatever value goes with it
 }
 
 // Unsigned is a transaction that is complete but for nonce and signature. It is stored as JSON with the decision.
@@ -79,7 +81,7 @@ type Account struct {
 // (Unavailable: the same bytes may do later), fee-too-high and fee-budget-exceeded (Unavailable: above a limit of the call's
 // FeePolicy), gas-above-limit (it needs more gas than a block has), chain-mismatch (the node
 // serves another chain), insufficient-funds, execution-reverted, transaction-refused (another transaction has the nonce, or the
-// node will never take it), token-unknown, address-invalid (or no contract is at an address that is called), hash-invalid, amount-invalid.
+// node will never take it), token-unknown, address-invalid (or the node knows no contract at an address that is called: it may be new, and the node late), hash-invalid, amount-invalid.
 // Durability, ordering and consistency are the chain's own. Batches are one round trip. Its suite is chaintest.
 type Network interface {
 	// ID is the CAIP-2 id; the first contact with the node checks it.

@@ -42,6 +42,13 @@ func (c Chain) fits(call chain.Call, declared string) error {
 	return nil
 }
 
+// binds says whether an ABI is kept for an address.
+func (c Chain) binds(to string) bool {
+	address, err := c.Codec.Address(to)
+	_, known := c.Bound[address]
+	return err == nil && known
+}
+
 // judged is a transaction as the policy sees it, with what it calls by the ABI of its contract, where there is one.
 func (c Chain) judged(tx chain.Unsigned) *policy.Transaction {
 	call, _ := c.Bound[tx.To].Read(tx.Data) // what cannot be read was refused, or is nobody's contract

@@ -201,7 +201,7 @@ func (s signing) build(ctx context.Context, ch Chain, tasks []Task, fresh []*dra
 	calls := make([]chain.Call, len(fresh))
 	for k, d := range fresh {
 		calls[k] = d.call
-		calls[k].Fees = ch.Fees.For(tasks[d.index].Record.Type)
+		calls[k].Fees, calls[k].Declared = ch.Fees.For(tasks[d.index].Record.Type), d.declared != "" || ch.binds(d.call.To)
 	}
 	var ready []*draft
 	txs, errs := ch.Network.Build(ctx, calls)

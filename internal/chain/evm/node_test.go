@@ -21,29 +21,30 @@ import (
 
 // node is a node that answers what a test wants and counts.
 type node struct {
-	mu      sync.Mutex
-	id      uint64
-	refuses error                  // what eth_sendRawTransaction answers
-	lost    error                  // what eth_getTransactionByHash answers about others
-	knows   map[common.Hash]bool   // transactions that wait in the pool
-	mined   map[common.Hash]object // receipts
-	plain   bool                   // does not know eth_getBlockReceipts
-	head    uint64
-	blocks  map[uint64]common.Hash // canonical
-	wrong   map[uint64]error       // what eth_getBlockByNumber answers about these
-	stuck   chan struct{}          // told when it is asked for stuckBlock, which it answers when freed is closed; nil: at once
-	freed   chan struct{}          // see stuck
-	base    *big.Int               // of the next block; nil: a chain without
-	rewards []string               // of the newest blocks, each "10:1 50:2" by percentile, "" for an empty block
-	price   *big.Int               // what it suggests as a gas price, nil when it does not
-	tip     *big.Int               // what it suggests as a tip; nil: 5
-	limit   uint64                 // gas of a block
-	needs   uint64                 // gas of a call
-	balance *big.Int               // of everybody; with it eth_sendRawTransaction refuses only the next late times
-	late    int
-	asked   map[string]int
-	rounds  int
-	status  int // other than 0: every round answers it
+	mu       sync.Mutex
+	id       uint64
+	refuses  error                  // what eth_sendRawTransaction answers
+	lost     error                  // what eth_getTransactionByHash answers about others
+	knows    map[common.Hash]bool   // transactions that wait in the pool
+	mined    map[common.Hash]object // receipts
+	plain    bool                   // does not know eth_getBlockReceipts
+	head     uint64
+	blocks   map[uint64]common.Hash // canonical
+	wrong    map[uint64]error       // what eth_getBlockByNumber answers about these
+	stuck    chan struct{}          // told when it is asked for stuckBlock, which it answers when freed is closed; nil: at once
+	freed    chan struct{}          // see stuck
+	codeless error                  // what eth_getCode answers; nil: that there is some
+	base     *big.Int               // of the next block; nil: a chain without
+	rewards  []string               // of the newest blocks, each "10:1 50:2" by percentile, "" for an empty block
+	price    *big.Int               // what it suggests as a gas price, nil when it does not
+	tip      *big.Int               // what it suggests as a tip; nil: 5
+	limit    uint64                 // gas of a block
+	needs    uint64                 // gas of a call
+	balance  *big.Int               // of everybody; with it eth_sendRawTransaction refuses only the next late times
+	late     int
+	asked    map[string]int
+	rounds   int
+	status   int // other than 0: every round answers it
 }
 
 type object = map[string]any
@@ -132,6 +133,13 @@ func (n *node) GetBlockByNumber(number rpc.BlockNumber, _ bool) (object, error) 
 		return object{"hash": hash}, nil
 	}
 	return nil, n.wrong[uint64(number)]
+}
+
+func (n *node) GetCode(common.Address, string) (hexutil.Bytes, error) {
+	if n.codeless != nil {
+		return nil, n.codeless
+	}
+	return hexutil.Bytes{1}, nil
 }
 
 func (n *node) EstimateGas(call object, _ string) hexutil.Uint64 {

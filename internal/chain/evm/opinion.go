@@ -21,13 +21,14 @@ type opinion struct {
 	errs []error             // of the calls; what was not asked has its error already
 	coin map[string]*big.Int // by sender; what the node did not tell is not there
 
-	bare   map[string]bool // called addresses at which there is no code
-	untrue map[int]bool    // calls: transfers of tokens that answer false
+	bare   map[string]bool  // called addresses at which there is no code
+	silent map[string]error // and those of which the node does not tell, and never has: why
+	untrue map[int]bool     // calls: transfers of tokens that answer false
 }
 
 // estimate asks this node for its opinion of the calls that are in order: errs is nil there.
 func (e *endpoint) estimate(ctx context.Context, calls []chain.Call, args []callArguments, errs []error) (*opinion, error) {
-	o := &opinion{gas: make([]hexutil.Uint64, len(calls)), errs: slices.Clone(errs), coin: map[string]*big.Int{}, bare: map[string]bool{}, untrue: map[int]bool{}}
+	o := &opinion{gas: make([]hexutil.Uint64, len(calls)), errs: slices.Clone(errs), coin: map[string]*big.Int{}, bare: map[string]bool{}, silent: map[string]error{}, untrue: map[int]bool{}}
 	var elems []rpc.BatchElem
 	var which []int
 	var senders []string

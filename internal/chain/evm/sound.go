@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
@@ -23,13 +24,25 @@ type doubts struct {
 	answers []hexutil.Bytes
 }
 
+// needsCode says whether a call would do nothing, or not what it declares, where no contract is. Data beside value that declares nothing
+// may be a note to whoever is paid.
+func needsCode(call chain.Call) bool {
+	return len(call.Data) > 0 && !precompiled(call.To) && (call.Declared || orZero(call.Value).Sign() == 0)
+}
+
+// precompiled says whether the chain itself answers at an address, without code: 0x01 to 0x11 (EIP-2537) and 0x100 (EIP-7951).
+func precompiled(to string) bool {
+	number := common.HexToAddress(to).Big()
+	return number.IsUint64() && (number.Uint64() <= 0x11 || number.Uint64() == 0x100)
+}
+
 // suspect lists the questions about the calls that are in order.
 func (e *endpoint) suspect(calls []chain.Call, args []callArguments, errs []error) (d doubts, elems []rpc.BatchElem) {
 	for i, call := range calls {
 		if errs[i] != nil || len(call.Data) == 0 {
 			continue
 		}
-		if to := canonical(call.To); !e.contracts.Contains(to) && !slices.Contains(d.called, to) {
+		if to := canonical(call.To); needsCode(call) && !e.contracts.Contains(to) && !slices.Contains(d.called, to) {
 			d.called = append(d.called, to)
 		}
 		if bytes.HasPrefix(call.Data, selector("transfer(address,uint256)")) {
@@ -46,11 +59,12 @@ func (e *endpoint) suspect(calls []chain.Call, args []callArguments, errs []erro
 	return d, elems
 }
 
-// judge takes over what the node has answered; what it did not answer raises no doubt.
+// judge takes over what the node has answered. That it does not run a transfer raises no doubt: the estimate has.
 func (e *endpoint) judge(d doubts, elems []rpc.BatchElem, o *opinion) {
 	for k, to := range d.called {
 		switch {
 		case elems[k].Error != nil:
+			o.silent[to] = elems[k].Error
 		case len(d.codes[k]) == 0:
 			o.bare[to] = true
 		default:
@@ -63,23 +77,45 @@ func (e *endpoint) judge(d doubts, elems []rpc.BatchElem, o *opinion) {
 	}
 }
 
-// sound refuses a call that would count as done and do nothing, when more nodes say so than not.
+// sound refuses a call that would count as done and do nothing, when more nodes say so than not. A node that is late has no code of a
+// new contract: whoever asks looks again before it believes that there is none.
 func (n *Network) sound(call chain.Call, i int, told []*opinion) error {
-	to := canonical(call.To)
-	bare, untrue := 0, 0
-	for _, o := range told {
-		if len(call.Data) > 0 && o.bare[to] {
-			bare++
+	if needsCode(call) {
+		if err := n.inhabited(canonical(call.To), told); err != nil {
+			return err
 		}
+	}
+	untrue := 0
+	for _, o := range told {
 		if o.untrue[i] {
 			untrue++
 		}
 	}
+	if 2*untrue > len(told) {
+		return problem.New(problem.Unprocessable, "execution-reverted", "the token %s answers the transfer from %s with false: nothing would move", canonical(call.To), call.From)
+	}
+	return nil
+}
+
+// inhabited says whether there is code at an address; nobody's answer is no answer.
+func (n *Network) inhabited(to string, told []*opinion) error {
+	bare, there := 0, 0
+	silent := error(nil)
+	for _, o := range told {
+		switch {
+		case o.silent[to] != nil:
+			silent = o.silent[to]
+		case o.bare[to]:
+			bare++
+		default:
+			there++
+		}
+	}
 	switch {
-	case 2*bare > len(told):
-		return problem.New(problem.Unprocessable, "address-invalid", "there is no contract at %s on %s: the call would do nothing and count as done; check the address", to, n.ID())
-	case 2*untrue > len(told):
-		return problem.New(problem.Unprocessable, "execution-reverted", "the token %s answers the transfer from %s with false: nothing would move", to, call.From)
+	case bare > there:
+		return problem.New(problem.Unprocessable, "address-invalid", "there is no contract at %s on %s: the call would count as done, and do nothing but move its value, if any; check the address", to, n.ID())
+	case bare+there == 0:
+		return n.unanswered("whether there is a contract at "+to, silent)
 	}
 	return nil
 }

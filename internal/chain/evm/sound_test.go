@@ -1,6 +1,7 @@
 package evm_test
 
 import (
+	"errors"
 	"math/big"
 	"testing"
 	"time"
@@ -29,6 +30,49 @@ func TestACallThatWouldDoNothingIsRefused(t *testing.T) {
 			if _, errs := network.Build(t.Context(), []chain.Call{{From: from, To: c.to, Data: data}}); !is(errs[0], c.want) && (c.want != "" || errs[0] != nil) {
 				t.Errorf("%s: %v; want %q", name, errs[0], c.want)
 			}
+		}
+	}
+}
+
+// TestACallNeedsAContractUnlessItPays: data beside value may be a note; what declares a function is none. The chain's own contracts
+// have no code.
+func TestACallNeedsAContractUnlessItPays(t *testing.T) {
+	c := start(t, devchain.Config{BlockTime: 5 * time.Millisecond})
+	network := dial(t, evm.Config{URLs: []string{c.URL()}, Poll: 5 * time.Millisecond})
+	from, nobody := newAccount(t, c, 1e18).Address(), newKey(t).Address()
+	precompiled := func(n int64) string { return common.BigToAddress(big.NewInt(n)).Hex() }
+	for name, c := range map[string]struct {
+		call chain.Call
+		want string
+	}{
+		"data alone":                  {chain.Call{To: nobody, Data: []byte("note")}, "address-invalid"},
+		"data and value":              {chain.Call{To: nobody, Data: []byte("note"), Value: big.NewInt(1)}, ""},
+		"a function, and value":       {chain.Call{To: nobody, Data: []byte("note"), Value: big.NewInt(1), Declared: true}, "address-invalid"},
+		"the hash of the chain's own": {chain.Call{To: precompiled(2), Data: []byte("note")}, ""},
+		"the last of the chain's own": {chain.Call{To: precompiled(0x100), Data: []byte("note")}, ""},
+		"none of the chain's own":     {chain.Call{To: precompiled(0x101), Data: []byte("note")}, "address-invalid"},
+	} {
+		c.call.From = from
+		if _, errs := network.Build(t.Context(), []chain.Call{c.call}); !is(errs[0], c.want) && (c.want != "" || errs[0] != nil) {
+			t.Errorf("%s: %v; want %q", name, errs[0], c.want)
+		}
+	}
+}
+
+// TestWithoutAnAnswerAboutTheCodeNothingIsBuilt: until the node has told once.
+func TestWithoutAnAnswerAboutTheCodeNothingIsBuilt(t *testing.T) {
+	n := &node{base: big.NewInt(100)}
+	network := dial(t, evm.Config{URLs: []string{serve(t, n)}, ChainID: 1})
+	call := []chain.Call{{From: checksummed[0], To: checksummed[1], Data: []byte("call")}}
+	for _, said := range []string{"request timed out", "eth_getCode is not included in your current plan", "words that nobody knows"} {
+		n.codeless = errors.New(said)
+		if _, errs := network.Build(t.Context(), call); !is(errs[0], "chain-unreachable") {
+			t.Errorf("%q about the code: %v", said, errs[0])
+		}
+	}
+	for _, n.codeless = range []error{nil, errors.New("request timed out")} {
+		if _, errs := network.Build(t.Context(), call); errs[0] != nil {
+			t.Errorf("with %v about the code, which is there: %v", n.codeless, errs[0])
 		}
 	}
 }
