@@ -30,7 +30,7 @@ var program string
 func TestMain(m *testing.M) { stage.Main(m, &program) }
 
 // patience is how long anything may take that has to happen.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // canary stands for whatever a client may send that must not come back.
 const canary = "hunter2canary"
