@@ -52,7 +52,8 @@ func TestI12WhatIsSignedIsNotGivenUp(t *testing.T) {
 		for at, want := range map[string]string{
 			"Sign chain-unreachable": "Sign", "Sign internal": "Hold", "Sign policy-denied": "Record", "Sign transaction-refused": "Hold",
 			"Sign etcd-unreachable": "Sign", "Sign key-manager-unreachable": "Sign", "Sign key-manager-stopping": "Sign",
-			"Send storage-failed": "Send", "Send storage-full": "Send", "Send internal": "Hold",
+			"Sign address-invalid": "Record",
+			"Send storage-failed":  "Send", "Send storage-full": "Send", "Send internal": "Hold",
 			"Confirm storage-failed": "Confirm", "Confirm key-foreign-use": "Hold", "Confirm internal": "Hold",
 			"Confirm execution-reverted": "Record", "Confirm transaction-cancelled": "Record", "Confirm transaction-superseded": "Record",
 		} {
