@@ -82,7 +82,7 @@ func TestI8AStoppedWorkerSignsNothing(t *testing.T) {
 	c.pause = time.Second
 	stop := c.load()
 	for at, point := range points {
-		for deadline := time.Now().Add(patience); !c.live[at].Stopped(); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * patience); !c.live[at].Stopped(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("worker %d did not come to %s: %s", at, point, c.live[at].Stderr())
 			}
