@@ -45,6 +45,7 @@ type Options struct {
 type DB struct {
 	path    string
 	options Options
+	writer  *sqlite.Conn
 	readers *sqlitex.Pool
 	queue   chan *write
 	stop    chan struct{}
@@ -83,12 +84,12 @@ func open(ctx context.Context, path string, options Options) (*DB, error) {
 		return nil, errors.Join(describe(path, err), conn.Close(), lock.Close())
 	}
 	db := &DB{
-		path: path, options: options, readers: readers, lock: lock,
+		path: path, options: options, writer: conn, readers: readers, lock: lock,
 		queue: make(chan *write, 1024), stop: make(chan struct{}), stopped: make(chan struct{}),
 		changed: make(chan struct{}), fatal: make(chan error, 1),
 	}
 	db.clients = &Clients{db: db, cache: map[string]clients.Client{}}
-	go db.write(conn)
+	go db.write()
 	return db, nil
 }
 
@@ -191,14 +192,15 @@ func migrations(folder string) (sqlitemigration.Schema, error) {
 	return schema, nil
 }
 
-// Close waits for the writes under way, then closes the file.
+// Close waits for the writes under way, then closes the file. The writing connection is the last to go: it is the last that
+// folds the write-ahead log into the file, and a reading one that was interrupted leaves that undone.
 func (db *DB) Close() error {
 	if db.lock == nil { // a reader's
 		return db.readers.Close()
 	}
 	close(db.stop)
 	<-db.stopped
-	return errors.Join(db.readers.Close(), db.lock.Close())
+	return errors.Join(db.readers.Close(), db.writer.Close(), db.lock.Close())
 }
 
 // Fatal gives the failure after which the file refuses writes; the process should stop.

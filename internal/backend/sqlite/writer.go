@@ -65,9 +65,8 @@ func (db *DB) closed() error {
 
 // write is the writing goroutine: it takes what waits, and commits it together. Under load the batches grow by
 // themselves, because the next one gathers while the disk syncs this one; alone, a write waits for nobody.
-func (db *DB) write(conn *sqlite.Conn) {
+func (db *DB) write() {
 	defer close(db.stopped)
-	defer func() { _ = conn.Close() }()
 	batch := make([]*write, 0, most)
 	for {
 		select {
@@ -77,7 +76,7 @@ func (db *DB) write(conn *sqlite.Conn) {
 			return
 		}
 		batch = db.gather(batch)
-		err := db.commit(conn, batch)
+		err := db.commit(db.writer, batch)
 		for _, w := range batch {
 			if err != nil && w.err == nil {
 				w.err = describe(db.path, err)
