@@ -117,7 +117,7 @@ const (
 	)
 	UPDATE bus_offsets o SET member = $1, term = o.term + 1 FROM free WHERE o.name = $2 AND o.topic = free.topic AND o.partition = free.partition`
 	holdingsSQL = "SELECT topic, partition, done, term FROM bus_offsets WHERE name = $1 AND member = $2 AND topic = ANY ($3)"
-	membersSQL  = "SELECT count(*), coalesce(bool_or(id = $2), false) FROM bus_members WHERE name = $1"
+	membersSQL  = "SELECT count(*), count(*) FILTER (WHERE id < $2), coalesce(bool_or(id = $2), false) FROM bus_members WHERE name = $1"
 	releaseSQL  = `UPDATE bus_offsets o SET member = 0, term = o.term + 1 FROM unnest($3::text[], $4::bigint[]) AS t(topic, partition)
 		WHERE o.name = $1 AND o.member = $2 AND o.topic = t.topic AND o.partition = t.partition`
 	commitBusSQL = `UPDATE bus_offsets o SET done = greatest(o.done, t.done) FROM unnest($3::text[], $4::bigint[], $5::bigint[]) AS t(topic, partition, done)
@@ -126,18 +126,18 @@ const (
 
 // tend looks at the group: hands over what others are owed, takes what is free, and forgets what was taken away.
 func (m *member) tend(ctx context.Context) error {
-	var members int
+	var members, earlier int
 	var listed bool
-	if err := m.db.lazy.QueryRow(ctx, membersSQL, m.group, m.id).Scan(&members, &listed); err != nil {
+	if err := m.db.lazy.QueryRow(ctx, membersSQL, m.group, m.id).Scan(&members, &earlier, &listed); err != nil {
 		return m.db.describe(err)
 	}
 	if !listed {
 		if err := m.enlist(ctx); err != nil {
 			return err
 		}
-		members++
+		members, earlier = members+1, members
 	}
-	share := (len(m.topics)*partitions + members - 1) / members
+	share := fair(len(m.topics)*partitions, members, earlier)
 	if err := m.handOver(ctx, share); err != nil {
 		return err
 	}
@@ -151,6 +151,15 @@ func (m *member) tend(ctx context.Context) error {
 		m.tended = time.Now()
 	}
 	return err
+}
+
+// fair is how many of all partitions a member has: as many as every other, and one more for each of the first where that leaves some.
+func fair(all, members, earlier int) int {
+	share := all / members
+	if earlier < all%members {
+		share++
+	}
+	return share
 }
 
 // handOver gives up what is above the share: at once where everything given was committed, and else after a while.

@@ -3,8 +3,13 @@
 package postgres_test
 
 import (
+	"context"
+	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/backend/postgres"
 	"github.com/avalhq/aval/internal/bus"
@@ -58,6 +63,37 @@ func TestI16ALongPublicationHidesNothing(t *testing.T) {
 		}
 		for _, r := range got {
 			came[r.Key]++
+		}
+	}
+}
+
+// TestMembersShareEvenly: sixteen partitions among six members are three or two each, whoever came first.
+func TestMembersShareEvenly(t *testing.T) {
+	s := newStorage(t)
+	b := postgres.NewBus(s.open(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer cancel()
+	for range 6 {
+		m, err := b.Join(t.Context(), "g", bus.Due)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reading.Go(func() { _, _ = m.Poll(ctx, 1) }) // there is nothing to read: it tends to the group until the end
+	}
+	admin := session(t, s.URL)
+	var held []int
+	for deadline := time.Now().Add(30 * time.Second); !slices.Equal(held, []int{2, 2, 3, 3, 3, 3}); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the members hold %v partitions", held)
+		}
+		rows, err := admin.Query(t.Context(), "SELECT count(*) FROM bus_offsets WHERE name = 'g' AND member <> 0 GROUP BY member ORDER BY 1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held, err = pgx.CollectRows(rows, pgx.RowTo[int]); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
