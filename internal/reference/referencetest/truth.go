@@ -53,8 +53,21 @@ func (g *Truth) Accept(client string, n int) (ids []message.ID) {
 
 // Move brings a message to a new version.
 func (g *Truth) Move(id message.ID, state string, status guarantee.Status) {
+	g.MoveAll([]message.ID{id}, state, status)
+}
+
+// MoveAll brings messages to new versions; their events come on Log together.
+func (g *Truth) MoveAll(ids []message.ID, state string, status guarantee.Status) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	moved := make([]guarantee.Snapshot, len(ids))
+	for i, id := range ids {
+		moved[i] = g.move(id, state, status)
+	}
+	g.Log.Append(moved...)
+}
+
+func (g *Truth) move(id message.ID, state string, status guarantee.Status) guarantee.Snapshot {
 	snap := g.live[id]
 	snap.Version++
 	snap.State, snap.Status, snap.Updated = state, status, snap.Updated.Add(time.Millisecond)
@@ -67,7 +80,7 @@ func (g *Truth) Move(id message.ID, state string, status guarantee.Status) {
 	} else {
 		g.live[id] = snap
 	}
-	g.Log.Append(snap)
+	return snap
 }
 
 // All gives every message by id: what Reference has to come to.
