@@ -52,8 +52,8 @@ func (e *executor) start(ctx context.Context, workers *sync.WaitGroup) {
 	}
 }
 
-// work runs a batch, and lets more gather when so many or more are open: a batch of twice as many leases as many keys, and asks a node
-// as often.
+// work runs a batch, then lets the next one gather: open says how many flights of this action are under way. A batch of twice as many
+// takes no more leases, and asks a node no more often.
 func (e *executor) work(ctx context.Context, batch []*flight, open int) {
 	begun := time.Now()
 	e.run(ctx, batch)

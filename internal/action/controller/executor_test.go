@@ -230,7 +230,7 @@ func TestALaneThatIsHeldUpLeavesRoom(t *testing.T) {
 		away := 0
 		for _, w := range held {
 			for _, a := range w.arrivals() {
-				if a.outcome.Later == elsewhere {
+				if a.outcome.Later == c.Linger {
 					away++
 					<-c.slots
 				}

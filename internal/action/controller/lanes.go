@@ -8,13 +8,8 @@ import (
 	"github.com/avalhq/aval/internal/action/step"
 )
 
-const (
-	// slow is how long the run of a lane takes until it counts as held up: then it takes none of the places that the others share.
-	slow = 5 * time.Second
-	// elsewhere is how long what waits behind such a run leaves the hand for when there is no room for other messages: longer than
-	// an unfinished action is kept there.
-	elsewhere = 15 * time.Second
-)
+// slow is how long the run of a lane takes until it counts as held up: then it takes none of the places that the others share.
+const slow = 5 * time.Second
 
 // lanes sorts the flights of an action whose tasks can wait for one another. Each lane is given its batches one after the other, and
 // none waits for another lane's.
@@ -123,7 +118,7 @@ func (l *lanes) run(ctx context.Context) {
 }
 
 // look finds the lanes whose runs are held up: their key is in use elsewhere, or signs slowly. What waits behind them leaves the hand when
-// it takes the room of others.
+// it takes the room of others: it asks for as long as an unfinished action is kept there.
 func (l *lanes) look(now time.Time) {
 	for _, a := range l.all {
 		if a.running == 0 || now.Sub(a.begun) < slow {
@@ -138,7 +133,7 @@ func (l *lanes) look(now time.Time) {
 			continue
 		}
 		for _, f := range a.waiting {
-			l.e.c.back(f, step.Outcome{Later: elsewhere, Note: "what was asked before it on its lane has not ended"})
+			l.e.c.back(f, step.Outcome{Later: l.e.c.Linger, Note: "what was asked before it on its lane has not ended"})
 		}
 		a.waiting = nil
 	}
