@@ -27,10 +27,9 @@ import (
 
 // TestClusterScripts runs the whole-program tests in test/script/cluster, each with a PostgreSQL database that is not made yet:
 // AVAL_DATABASE_ADMIN, DBUSER, DBPASSWORD and DBHOST, and configurations that name it. SECONDADMIN, SECONDUSER and SECONDPASSWORD are
-// those of another one, which second.yaml names. ETCD and PREFIX are a registry of the script's own, TOPICS the prefix of its topics, which are not made yet
-// either; BROKER has them. "park" parks a record of the topic due that nobody can use; "older" and "newer" change the level of the database;
-// "tofiles FOLDER" moves its sealed keys into a folder, where versions
-// before had them.
+// those of another one, which second.yaml names. ETCD and PREFIX are a registry of the script's own, TOPICS the prefix of its
+// topics, which are not made yet either; BROKER has them. "park" parks a record of the topic due that nobody can use; "older" and
+// "newer" change the level of the database; "tofiles FOLDER" moves its sealed keys into a folder, where versions before had them.
 func TestClusterScripts(t *testing.T) {
 	server := &trial.Server{Given: os.Getenv(trial.Variable)}
 	broker := &kafkatrial.Server{Given: os.Getenv(kafkatrial.Variable)}

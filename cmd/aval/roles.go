@@ -78,7 +78,8 @@ func (f settings) forRoles(file string, names []string) (c config.Config, roles 
 	return c, roles, checkRoles(roles, c)
 }
 
-// checkRoles refuses roles that do not fit the rest of the configuration, an API that nobody could call, and a key-manager that listens nowhere.
+// checkRoles refuses roles that do not fit the rest of the configuration, an API that nobody could call, and a key-manager that
+// listens nowhere.
 func checkRoles(roles []role, c config.Config) error {
 	if err := fitting(roles, c); err != nil {
 		return err

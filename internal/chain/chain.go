@@ -81,8 +81,9 @@ type Account struct {
 // (Unavailable: the same bytes may do later), fee-too-high and fee-budget-exceeded (Unavailable: above a limit of the call's
 // FeePolicy), gas-above-limit (it needs more gas than a block has), chain-mismatch (the node
 // serves another chain), insufficient-funds, execution-reverted, transaction-refused (another transaction has the nonce, or the
-// node will never take it), token-unknown, address-invalid (or the node knows no contract at an address that is called: it may be new, and the node late), hash-invalid, amount-invalid.
-// Durability, ordering and consistency are the chain's own. Batches are one round trip. Its suite is chaintest.
+// node will never take it), token-unknown, address-invalid (or the node knows no contract at an address that is called: it may be
+// new, and the node late), hash-invalid, amount-invalid. Durability, ordering and consistency are the chain's own. Batches are
+// one round trip. Its suite is chaintest.
 type Network interface {
 	// ID is the CAIP-2 id; the first contact with the node checks it.
 	ID() string

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// patience is how long Run waits for the services to stop, from the first cancellation on, until it gives up on those that have not returned.
+// patience is how long Run waits for the services to stop, from the first cancellation on, until it gives up on those that have
+// not returned.
 const patience = 10 * time.Second
 
 // Group is a set of services with one life. The zero Group is ready to use; Add everything, then Run once.

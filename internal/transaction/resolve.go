@@ -20,7 +20,8 @@ type Verdict struct {
 
 // Resolve records what an operator says of an unknown transaction, also when it is settled: from then on it is confirmed, or lost,
 // as if the chain had told. It signs and sends nothing. What a node can tell is held against the verdict, at the least that
-// there is such a block; what another process has recorded while the nodes were asked stays. Refusals: transaction-known, verdict-refused, those of the chain.
+// there is such a block; what another process has recorded while the nodes were asked stays. Refusals: transaction-known,
+// verdict-refused, those of the chain.
 func (d *Desk) Resolve(ctx context.Context, id ID, v Verdict, by, why string) (Report, error) {
 	k := d.Keeper
 	l := k.lane(id.Key)

@@ -173,10 +173,11 @@ type Marks struct {
 //
 // Durability: what returned nil is on stable storage. Ordering: attempts of a nonce are numbered without gaps, each pays more
 // than the one before; events keep the order in which they were appended. Consistency: Replace is a compare-and-swap on the
-// attempt's number, and checks what Admit says in the same transaction; Mark with Unknown is one on that status; decisions and attempts never change but for their
-// bytes, which are stored once (I13); the fate of a settled transaction never changes, except from unknown to confirmed or lost. An error
-// that is no refusal leaves the outcome unknown; each method can be repeated. Refusals: those of errors.go. Fault points, ".before" and ".after" each:
-// transactions.replace, transactions.seal, transactions.mark. Its conformance suite is transactiontest.
+// attempt's number, and checks what Admit says in the same transaction; Mark with Unknown is one on that status; decisions and
+// attempts never change but for their bytes, which are stored once (I13); the fate of a settled transaction never changes, except
+// from unknown to confirmed or lost. An error that is no refusal leaves the outcome unknown; each method can be repeated.
+// Refusals: those of errors.go. Fault points, ".before" and ".after" each: transactions.replace, transactions.seal,
+// transactions.mark. Its conformance suite is transactiontest.
 type Store interface {
 	// Lanes gives the chain's lanes with transactions that are not settled, by key.
 	Lanes(ctx context.Context, chain string) ([]Lane, error)

@@ -15,8 +15,8 @@ import (
 	"github.com/avalhq/aval/test/e2e/stage"
 )
 
-// settle waits until every message has ended (I18); what is parked fails the test. One that takes too long is waited for all the same, so that it
-// is known whether it would have ended, and what comes next can be tried.
+// settle waits until every message has ended (I18); what is parked fails the test. One that takes too long is waited for all the
+// same, so that it is known whether it would have ended, and what comes next can be tried.
 func (c *crowd) settle() {
 	c.t.Helper()
 	began, late := time.Now(), false
@@ -82,8 +82,8 @@ func (c *crowd) stderr() string {
 }
 
 // check hears the clients and the chain: what was accepted is there, byte for byte, and has ended (I1); each transfer was paid once
-// (I5), with its amount, and nothing else was (I15); the nonces have no gap and no second (I6, I12); none was decided late (I8); no key is left leased
-// or set aside (I10).
+// (I5), with its amount, and nothing else was (I15); the nonces have no gap and no second (I6, I12); none was decided late (I8);
+// no key is left leased or set aside (I10).
 func (c *crowd) check() {
 	t := c.t
 	t.Helper()
@@ -198,8 +198,8 @@ func spread(took []time.Duration) string {
 }
 
 // rise tells how long messages took that were submitted before, during and after a time, and for how long after each turn of it they
-// took twice as long as before: less than five seconds, which the long run holds it to. Notes, which wait for the database alone, and transfers
-// are told apart.
+// took twice as long as before: less than five seconds, which the long run holds it to. Notes, which wait for the database alone,
+// and transfers are told apart.
 func (c *crowd) rise(began, ended time.Time, turns []time.Time) {
 	c.t.Helper()
 	for kind, pays := range map[string]bool{"notes": false, "transfers": true} {

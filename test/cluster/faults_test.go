@@ -66,8 +66,8 @@ func troubles() []trouble {
 	return all
 }
 
-// severed are the cuts of a server from everybody. Of the long ones those two are tried that nobody is told of: the others differ in how they
-// begin and end.
+// severed are the cuts of a server from everybody. Of the long ones those two are tried that nobody is told of: the others differ
+// in how they begin and end.
 func severed(server string) (all []trouble) {
 	for _, long := range lengths() {
 		for _, how := range cuts {

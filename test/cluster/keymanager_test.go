@@ -12,8 +12,9 @@ import (
 	"github.com/avalhq/aval/test/e2e/stage"
 )
 
-// TestTheKeyManagerComesBack: under load the key-manager over etcd is told to end, and later killed, and started again. Meanwhile nothing can be
-// leased. What is to be signed waits at its worker and is not put off: in the end all is paid once, and every key is free.
+// TestTheKeyManagerComesBack: under load the key-manager over etcd is told to end, and later killed, and started again. Meanwhile
+// nothing can be leased. What is to be signed waits at its worker and is not put off: in the end all is paid once, and every key
+// is free.
 func TestTheKeyManagerComesBack(t *testing.T) {
 	t.Parallel()
 	endpoint, keys := etcdtrial.Endpoint(t, os.Getenv(etcdtrial.Variable)), stage.FreeAddress(t)

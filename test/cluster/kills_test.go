@@ -62,8 +62,8 @@ func (f *fleet) killByChance() {
 	}
 }
 
-// oversleep stops a signing worker at a point under its lease, for longer than that lasts, and continues it. Its key is set aside meanwhile and
-// used by the other; it decides nothing under its old lease (I8), and what it had decided before it signs.
+// oversleep stops a signing worker at a point under its lease, for longer than that lasts, and continues it. Its key is set aside
+// meanwhile and used by the other; it decides nothing under its old lease (I8), and what it had decided before it signs.
 func (f *fleet) oversleep(point string) {
 	at := f.having("signing-worker")[0]
 	if err := f.live[at].Terminate(); err != nil {

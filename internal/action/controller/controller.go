@@ -3,8 +3,9 @@
 // It is stateless: what it has in hand is in Guarantee too, and another process goes on from there. Claimed messages flow
 // through two stages. A turn takes every message that is ready, asks the machine for its next Move (steps without an
 // outside effect are chained in it), and commits all their transitions together. An executor, one for each action with an
-// outside effect or a token to hand out, then runs what was committed as intent, in batches and in parallel, and hands the messages back to the
-// next turn with the outcome. So a slow action holds up nobody else, and under load the commits grow instead of waiting.
+// outside effect or a token to hand out, then runs what was committed as intent, in batches and in parallel, and hands the
+// messages back to the next turn with the outcome. So a slow action holds up nobody else, and under load the commits grow instead
+// of waiting.
 //
 // A message with branches has several actions at work at once, each a flight; what comes back while a commit is under way goes
 // into its next turn together. The times that branches wait for are met in hand meanwhile. While an action of a message runs,

@@ -174,8 +174,8 @@ func (c *Controller) limit(run *machine.Run, begun time.Time) time.Duration {
 	return min(c.Timeout, run.Deadline.Sub(begun))
 }
 
-// timeouts gives what was cut off at its state's deadline, or for its silence, the name that the language has for it. What failed by itself, or
-// still succeeded, has its answer.
+// timeouts gives what was cut off at its state's deadline, or for its silence, the name that the language has for it. What failed
+// by itself, or still succeeded, has its answer.
 func (c *Controller) timeouts(ctx context.Context, batch []*flight, outcomes []step.Outcome) {
 	now := c.Now()
 	silent := errors.Is(context.Cause(ctx), errSilent)

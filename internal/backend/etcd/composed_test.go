@@ -185,8 +185,9 @@ func TestTheRegistryIsRestored(t *testing.T) {
 	}
 }
 
-// TestA15TheRegistryIsRestoredFromACopy: etcd is what it was before the newest leases. The key is set aside, and once it was compared with its chain
-// it is leased under a fence, and with a nonce, that were never used; what was leased in between decides nothing.
+// TestA15TheRegistryIsRestoredFromACopy: etcd is what it was before the newest leases. The key is set aside, and once it was
+// compared with its chain it is leased under a fence, and with a nonce, that were never used; what was leased in between decides
+// nothing.
 func TestA15TheRegistryIsRestoredFromACopy(t *testing.T) {
 	c := newComposed(t)
 	k := c.open(t)

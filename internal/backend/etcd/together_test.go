@@ -203,8 +203,9 @@ func TestI11OneOrderForAllProcesses(t *testing.T) {
 	}
 }
 
-// TestEveryProcessGetsItsTurn: the workers of two processes want one key without a pause. None of the processes starves: when one has had all of
-// its leases the other one has had a tenth of its own, at least. Which of them hears first that the key is free is left to the machine.
+// TestEveryProcessGetsItsTurn: the workers of two processes want one key without a pause. None of the processes starves: when one
+// has had all of its leases the other one has had a tenth of its own, at least. Which of them hears first that the key is free is
+// left to the machine.
 func TestEveryProcessGetsItsTurn(t *testing.T) {
 	_, one, two := pair(t)
 	addKeys(t, one, 1)

@@ -65,8 +65,8 @@ func TestTable(t *testing.T) {
 }
 
 // TestI18WhatAnEndedInstanceIsOfferedIsKept: a process whose session with the database was lost counts as ended until it has
-// another one. What it is offered meanwhile is not free for it to take, and not done with either: it would lie there, handed out, until the relay
-// looks for it.
+// another one. What it is offered meanwhile is not free for it to take, and not done with either: it would lie there, handed out,
+// until the relay looks for it.
 func TestI18WhatAnEndedInstanceIsOfferedIsKept(t *testing.T) {
 	s := newStorage(t)
 	db := s.open(t)

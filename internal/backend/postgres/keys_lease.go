@@ -55,8 +55,9 @@ const (
 )
 
 // try looks at the table once. While this process's own instance does not hold its lock, which nobody else can then get (see the
-// statement), every lease of it would count as failed, so none is granted. Otherwise it takes the least recently used of the free keys that are wanted (I11), under the next
-// fence. When there is none it sets aside those that are overdue, and says so when there is nothing left to wait for.
+// statement), every lease of it would count as failed, so none is granted. Otherwise it takes the least recently used of the free
+// keys that are wanted (I11), under the next fence. When there is none it sets aside those that are overdue, and says so when
+// there is nothing left to wait for.
 func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted key.Lease, got bool, err error) {
 	reserved := k.queue.Reserved(c)
 	var leased key.Key

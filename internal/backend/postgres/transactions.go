@@ -15,7 +15,8 @@ import (
 	"github.com/avalhq/aval/internal/transaction"
 )
 
-// Transactions serves transaction.Store and transaction.Journal, from the same database as Decisions: a decision is a transaction's first attempt.
+// Transactions serves transaction.Store and transaction.Journal, from the same database as Decisions: a decision is a
+// transaction's first attempt.
 type Transactions struct{ db *DB }
 
 // NewTransactions uses the system of record.

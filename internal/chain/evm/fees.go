@@ -88,7 +88,8 @@ type market struct {
 	tip, price *hexutil.Big // what the node suggests; nil where it does not know the question
 }
 
-// voices is how many nodes are asked what gas is needed and what a unit of it costs, where there are so many: of three, one that lies changes nothing.
+// voices is how many nodes are asked what gas is needed and what a unit of it costs, where there are so many: of three, one that
+// lies changes nothing.
 const voices = 3
 
 // survey asks several nodes, in one round trip each.

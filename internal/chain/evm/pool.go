@@ -56,7 +56,8 @@ func (e *endpoint) health(level uint64, known bool) Health {
 }
 
 // level is the number of the newest block that the nodes that answer agree on: of two the higher, as one of them is late more
-// often than it lies; of more the median, so that one that is far ahead of all others is not believed. Not known when none has told its head.
+// often than it lies; of more the median, so that one that is far ahead of all others is not believed. Not known when none has
+// told its head.
 func (n *Network) level() (level uint64, known bool) {
 	var heads []uint64
 	for _, e := range n.endpoints {

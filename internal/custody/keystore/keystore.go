@@ -19,7 +19,8 @@ type Handle interface {
 }
 
 // Store is the port to a key store. Durability: Generate returns once the key can never be lost to a crash. Ordering: none.
-// Consistency: an id names one key for ever, which Open finds as soon as Generate has returned. Refusals: those of errors.go. Its conformance suite is keystoretest.
+// Consistency: an id names one key for ever, which Open finds as soon as Generate has returned. Refusals: those of errors.go. Its
+// conformance suite is keystoretest.
 type Store interface {
 	// Generate makes a secp256k1 key. An id that is taken is key-exists, and its key is as it was.
 	Generate(ctx context.Context, id string) (Handle, error)

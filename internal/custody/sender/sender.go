@@ -2,8 +2,9 @@
 // own step does the same a little later and finds it done; a message that is held up holds up no nonce.
 //
 // The topic is not believed (A28). A record names a step; what is sent are the bytes that the record of truth has for it,
-// and only when the record on the topic has the same bytes, and these are the decision's: the sender is recovered, and chain, nonce, recipient,
-// value, data and price are compared. What does not fit is never sent. It is parked with its bytes, told to the metrics and logged.
+// and only when the record on the topic has the same bytes, and these are the decision's: the sender is recovered, and chain,
+// nonce, recipient, value, data and price are compared. What does not fit is never sent. It is parked with its bytes, told to the
+// metrics and logged.
 //
 // What it does not do: sign, or wait for the chain. That the node does not take the bytes now is the lane's keeper's matter.
 package sender

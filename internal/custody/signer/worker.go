@@ -54,7 +54,8 @@ const (
 const Group = "signing-worker"
 
 // Handle carries out what the records announce; it is a bus.Handler. A record is done as well when its request is left open, to be
-// relayed again: that is for what concerns one key, which the others shall not wait for. What cannot be read, and what nobody has asked for (A28), is of no use.
+// relayed again: that is for what concerns one key, which the others shall not wait for. What cannot be read, and what nobody has
+// asked for (A28), is of no use.
 func (w *Worker) Handle(ctx context.Context, records []bus.Record) []error {
 	errs := make([]error, len(records))
 	var steps []Step

@@ -1,4 +1,5 @@
-// Package transactiontest is the conformance suite of transaction.Store and transaction.Journal. A backend runs it with Run; nothing in it can be left out.
+// Package transactiontest is the conformance suite of transaction.Store and transaction.Journal. A backend runs it with Run;
+// nothing in it can be left out.
 //
 // The tiers: basic is one keeper; transactions is what no store may take (I6, A16, A28); concurrency is several keepers on one
 // lane; faults is each durable write failed, and persisted but reported as failed, and then a look at everything after a
