@@ -3,11 +3,8 @@
 package cluster
 
 import (
-	"context"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/avalhq/aval/internal/custody/signer"
 )
@@ -58,18 +55,8 @@ func TestThePipelineInRoles(t *testing.T) {
 // shared waits until so many processes have the partitions of a group among them, none more than one more than another's.
 func (c *crowd) shared(group string, processes int) {
 	c.t.Helper()
-	db, err := pgx.Connect(c.t.Context(), c.database.Admin)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() { _ = db.Close(context.WithoutCancel(c.t.Context())) }()
-	const held = `SELECT count(DISTINCT instance), coalesce(max(n) - min(n), 0), (SELECT count(*) FROM aval.bus_offsets WHERE name = $1 AND member = 0)
-		FROM (SELECT instance, (SELECT count(*) FROM aval.bus_offsets WHERE member = m.id) AS n FROM aval.bus_members m WHERE name = $1) members`
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		var among, apart, free int
-		if err := db.QueryRow(c.t.Context(), held, group).Scan(&among, &apart, &free); err != nil {
-			c.t.Fatal(err)
-		}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		among, apart, free := c.database.Shares(c.t, group)
 		if among == processes && apart <= 1 && free == 0 {
 			return
 		}

@@ -169,6 +169,24 @@ func (d Database) Late(t testing.TB) (all, late int) {
 	return all, late
 }
 
+// Shares tells how the partitions of a group on the bus are held: among how many processes, how many more one member has than another,
+// and how many nobody has.
+func (d Database) Shares(t testing.TB, group string) (processes, apart, free int) {
+	t.Helper()
+	ctx := t.Context()
+	conn, err := pgx.Connect(ctx, d.Admin)
+	if err != nil {
+		t.Fatalf("connect to the server: %v", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	err = conn.QueryRow(ctx, `SELECT count(DISTINCT instance), coalesce(max(n) - min(n), 0), (SELECT count(*) FROM aval.bus_offsets WHERE name = $1 AND member = 0)
+		FROM (SELECT instance, (SELECT count(*) FROM aval.bus_offsets WHERE member = m.id) AS n FROM aval.bus_members m WHERE name = $1) members`, group).Scan(&processes, &apart, &free)
+	if err != nil {
+		t.Fatalf("read the members of %s: %v", group, err)
+	}
+	return processes, apart, free
+}
+
 // Cut ends all sessions in the database, as when the programs that have them are killed.
 func (d Database) Cut(t testing.TB) {
 	t.Helper()
