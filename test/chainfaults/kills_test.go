@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common/hexutil"
+
 	"github.com/avalhq/aval/internal/chain/evm/nodes"
 	"github.com/avalhq/aval/test/e2e/stage"
 )
@@ -32,7 +34,7 @@ func TestKilledWhileSubmitting(t *testing.T) {
 		}
 	}
 	s.start("")
-	last := time.Now()
+	last, left := time.Now(), len(s.all)-s.mined()
 	for deadline := last.Add(patience); s.submit(t.Context(), 16) < len(s.all); {
 		if time.Now().After(deadline) {
 			t.Fatalf("not all are accepted: %s", s.process.Stderr())
@@ -42,8 +44,19 @@ func TestKilledWhileSubmitting(t *testing.T) {
 	settled := time.Since(last)
 	others := s.check()
 	check(t, s.process.Stop())
-	t.Logf("%d kills (%d at points) in %s; %d transfers, each on the chain once; %d attempts besides; %s after the last start all had ended",
-		*kills, atPoints, time.Since(began).Round(time.Second), len(s.all), others, settled.Round(100*time.Millisecond))
+	t.Logf("%d kills (%d at points) in %s; %d transfers, each on the chain once; %d attempts besides; %s after the last start all had ended, %d of them mined since",
+		*kills, atPoints, time.Since(began).Round(time.Second), len(s.all), others, settled.Round(100*time.Millisecond), left)
+}
+
+// mined is how many nonces of its wallets the chain has spent.
+func (s *site) mined() (all int) {
+	s.t.Helper()
+	for _, w := range s.wallets {
+		var count hexutil.Uint64
+		check(s.t, s.node.Call(s.t.Context(), &count, "eth_getTransactionCount", w.Address, "latest"))
+		all += int(count)
+	}
+	return all
 }
 
 // live is a life that ends with a kill; it says whether that was at a point.
