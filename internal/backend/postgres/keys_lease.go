@@ -11,8 +11,10 @@ import (
 	"github.com/avalhq/aval/internal/custody/key/line"
 )
 
-// again is how often a caller whose turn it is looks for what other processes have released.
-const again = 20 * time.Millisecond
+const (
+	again  = 20 * time.Millisecond // between two looks of a caller whose turn it is for what other processes have released
+	answer = 2 * time.Second       // that a statement is waited for which may have granted a lease to a caller who is out of time
+)
 
 // Lease takes a key, or waits in the queue for one.
 func (k *Keys) Lease(ctx context.Context, r key.Request) (key.Lease, error) {
@@ -66,9 +68,9 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted k
 	err = k.db.update(ctx, "keys.lease", func() (err error) {
 		expires = time.Now().Add(r.TTL)
 		if r.Key != "" {
-			leased, got, err = one(ctx, k.db, k.db.pool, keyRow, grantNamed, r.Holder, k.db.instance.id, int32(lockClass), r.TTL, r.Key)
+			leased, got, err = k.grant(ctx, grantNamed, r.Holder, k.db.instance.id, int32(lockClass), r.TTL, r.Key)
 		} else {
-			leased, got, err = one(ctx, k.db, k.db.pool, keyRow, grantAny, r.Holder, k.db.instance.id, int32(lockClass), r.TTL, r.Chain, r.Pool, named(reserved))
+			leased, got, err = k.grant(ctx, grantAny, r.Holder, k.db.instance.id, int32(lockClass), r.TTL, r.Chain, r.Pool, named(reserved))
 		}
 		return err
 	})
@@ -81,6 +83,20 @@ func (k *Keys) try(ctx context.Context, r key.Request, c *line.Claim) (granted k
 		return key.Lease{}, false, k.meet(ctx, r)
 	}
 	return key.Lease{Key: leased, Holder: r.Holder, Fence: leased.Fence, Expires: expires}, true, nil
+}
+
+// grant runs a statement that leases. Once it has begun it is not cut off when ctx ends: it may have leased a key all the same, which
+// nobody would know of and which would be set aside.
+func (k *Keys) grant(ctx context.Context, statement string, args ...any) (leased key.Key, got bool, err error) {
+	conn, err := k.db.pool.Acquire(ctx)
+	if err != nil {
+		return leased, false, k.db.describe(err)
+	}
+	defer conn.Release()
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { _ = time.AfterFunc(answer, end) })()
+	return one(lasting, k.db, conn, keyRow, statement, args...)
 }
 
 // begin notes that a lease is under way. Until its end a row of this process that is not held is not known to be lost: others

@@ -2,9 +2,11 @@ package keytest
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/avalhq/aval/internal/custody/key"
 )
@@ -108,6 +110,26 @@ func waiterGivesUp(t *testing.T, h Harness) {
 	want(t, err, key.ErrBusy)
 	if got := get(t, r, k.ID); got.Status != key.Free {
 		t.Fatalf("left behind %+v", got)
+	}
+}
+
+// busyGetsNothing: a key that becomes free as the time of a caller ends is leased to him, or he is told that it was busy and it is free
+// for the next. No lease is left that nobody knows of, which would set the key aside.
+func busyGetsNothing(t *testing.T, h Harness) {
+	r := h.Open(t)
+	k := add(t, r, "hot")
+	moment := func() time.Duration { return time.Duration(rand.IntN(3000)) * time.Microsecond }
+	for range 200 {
+		l := lease(t, r, one(k.ID))
+		ctx, cancel := context.WithTimeout(t.Context(), moment())
+		done := waiting(ctx, r, anyOf("hot"))
+		time.Sleep(moment())
+		release(t, r, l)
+		if err := <-done; err != nil {
+			want(t, err, key.ErrBusy)
+		}
+		cancel()
+		release(t, r, lease(t, r, one(k.ID)))
 	}
 }
 

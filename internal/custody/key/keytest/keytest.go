@@ -47,6 +47,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Harness) {
 			"concurrency/OneHolderAtATime":                oneHolder,
 			"concurrency/WaiterIsWoken":                   waiterWoken,
 			"concurrency/WaiterGivesUp":                   waiterGivesUp,
+			"concurrency/WhoIsToldBusyGetsNothing":        busyGetsNothing,
 			"concurrency/NamedWaiterAndPool":              specificAndPool,
 			"faults/EachWrite":                            eachWrite,
 			"faults/UnconfirmedLease":                     unconfirmed,
