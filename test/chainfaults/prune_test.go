@@ -59,24 +59,31 @@ func TestI14TheProgramOverNodesThatThrowAway(t *testing.T) {
 	}
 }
 
+// forgotten is a site whose only node throws away everything about two transfers by the time that the program looks: their messages
+// are held.
+func forgotten(t *testing.T) (s *site, way *nodes.Proxy, some []*shipment) {
+	ways := make([]*nodes.Proxy, 1)
+	s = serving(t, still(t), place{chain: shallow(), via: several(t, ways)})
+	some = s.pay(2)
+	ways[0].Do(nodes.Faults{Pruned: true, Stateless: true})
+	s.mine(1)
+	s.held(some)
+	return s, ways[0], some
+}
+
 // TestI5WhatNobodyKeepsIsHeld: the only node has thrown everything away by the time that the program looks. Whether the transfers were
 // made nobody can say: they are held with an alarm, never called lost and never made again. When the node finds what it had, they
 // are what they are.
 func TestI5WhatNobodyKeepsIsHeld(t *testing.T) {
 	t.Parallel()
-	ways := make([]*nodes.Proxy, 1)
-	s := serving(t, still(t), place{chain: shallow(), via: several(t, ways)})
-	some := s.pay(2)
-	ways[0].Do(nodes.Faults{Pruned: true, Stateless: true})
-	s.mine(1)
-	s.held(some)
+	s, way, some := forgotten(t)
 	k := s.halted()
 	s.answers(t, "no node keeps what on", "tx", "why", some[0].id)
 	if words := told(s.of(some[0]), transaction.EventUnknown, transaction.EventLost, transaction.EventResent, transaction.EventNoOp); fmt.Sprint(words) != "[unknown]" {
 		t.Errorf("its events are %v", words)
 	}
 
-	ways[0].Do(nodes.Faults{})
+	way.Do(nodes.Faults{})
 	s.confirmed(some, s.growing())
 	_, err := s.operator.Acknowledge(t.Context(), k.ID, 2, "found in an explorer")
 	check(t, err)
@@ -93,12 +100,7 @@ func TestI5WhatNobodyKeepsIsHeld(t *testing.T) {
 // that. Then the messages end as the operator has said, once, and nothing was signed besides (I6, I13).
 func TestI5WhatNobodyKeepsIsEndedByAnOperator(t *testing.T) {
 	t.Parallel()
-	ways := make([]*nodes.Proxy, 1)
-	s := serving(t, still(t), place{chain: shallow(), via: several(t, ways)})
-	some := s.pay(2)
-	ways[0].Do(nodes.Faults{Pruned: true, Stateless: true})
-	s.mine(1)
-	s.held(some)
+	s, way, some := forgotten(t)
 	first, second := s.of(some[0]), s.of(some[1])
 	holds := uint64(s.head())
 	block, after := strconv.FormatUint(holds, 10), strconv.FormatUint(holds+1, 10)
@@ -122,7 +124,7 @@ func TestI5WhatNobodyKeepsIsEndedByAnOperator(t *testing.T) {
 	s.settledAll(some)
 	s.held(some[1:]) // to acknowledge the key says nothing of the transaction
 	s.answers(t, "aval message resume "+some[1].id, "tx", "resolve", second.ID, "--hash", "0x"+strings.ToUpper(second.Attempts[0].Hash[2:]), "--block", block, reason)
-	ways[0].Do(nodes.Faults{})
+	way.Do(nodes.Faults{})
 	s.resume(some...)
 	s.confirmed(s.pay(1), s.growing())
 	s.ended(patience)
