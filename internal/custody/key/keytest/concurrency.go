@@ -2,7 +2,6 @@ package keytest
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -118,12 +117,12 @@ func waiterGivesUp(t *testing.T, h Harness) {
 func busyGetsNothing(t *testing.T, h Harness) {
 	r := h.Open(t)
 	k := add(t, r, "hot")
-	moment := func() time.Duration { return time.Duration(rand.IntN(3000)) * time.Microsecond }
-	for range 200 {
+	moment := func(n int) time.Duration { return time.Duration(n%30) * 100 * time.Microsecond }
+	for n := range 200 {
 		l := lease(t, r, one(k.ID))
-		ctx, cancel := context.WithTimeout(t.Context(), moment())
+		ctx, cancel := context.WithTimeout(t.Context(), moment(n))
 		done := waiting(ctx, r, anyOf("hot"))
-		time.Sleep(moment())
+		time.Sleep(moment(n / 7)) // before it, and after it
 		release(t, r, l)
 		if err := <-done; err != nil {
 			want(t, err, key.ErrBusy)
