@@ -10,10 +10,12 @@ package stage
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -113,15 +115,23 @@ func (in *Installation) file() string { return filepath.Join(in.Folder, "aval.ya
 // Data is the path of a file in the data folder.
 func (in *Installation) Data(name string) string { return filepath.Join(in.Folder, "data", name) }
 
-// FreeAddress is an address on loopback on which nothing listens.
+// FreeAddress is an address on loopback on which nothing listens. Its port is below those that a system gives to connections, one of
+// which could have it by the time that it is listened on.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range 100 {
+		above, err := rand.Int(rand.Reader, big.NewInt(12000))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+above.Int64()))
+		if err == nil {
+			defer func() { _ = listener.Close() }()
+			return listener.Addr().String()
+		}
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	tb.Fatal("found no free port from 20000 on")
+	return ""
 }
 
 // Process is a running aval serve.
