@@ -155,17 +155,8 @@ func Execute(t testing.TB, admin, statement string) {
 // Late counts the decisions, and those of them that were made under a lower fence than one for the same key with a lower nonce (I8).
 func (d Database) Late(t testing.TB) (all, late int) {
 	t.Helper()
-	ctx := t.Context()
-	conn, err := pgx.Connect(ctx, d.Admin)
-	if err != nil {
-		t.Fatalf("connect to the server: %v", err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	err = conn.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE fence < before) FROM (
-		SELECT fence, max(fence) OVER (PARTITION BY key ORDER BY nonce ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM aval.decisions) d`).Scan(&all, &late)
-	if err != nil {
-		t.Fatalf("read the decisions: %v", err)
-	}
+	d.ask(t, []any{&all, &late}, `SELECT count(*), count(*) FILTER (WHERE fence < before) FROM (
+		SELECT fence, max(fence) OVER (PARTITION BY key ORDER BY nonce ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM aval.decisions) d`)
 	return all, late
 }
 
@@ -173,18 +164,23 @@ func (d Database) Late(t testing.TB) (all, late int) {
 // and how many nobody has.
 func (d Database) Shares(t testing.TB, group string) (processes, apart, free int) {
 	t.Helper()
+	d.ask(t, []any{&processes, &apart, &free}, `SELECT count(DISTINCT instance), coalesce(max(n) - min(n), 0), (SELECT count(*) FROM aval.bus_offsets WHERE name = $1 AND member = 0)
+		FROM (SELECT instance, (SELECT count(*) FROM aval.bus_offsets WHERE member = m.id) AS n FROM aval.bus_members m WHERE name = $1) members`, group)
+	return processes, apart, free
+}
+
+// ask reads one row as the administrator.
+func (d Database) ask(t testing.TB, into []any, query string, args ...any) {
+	t.Helper()
 	ctx := t.Context()
 	conn, err := pgx.Connect(ctx, d.Admin)
 	if err != nil {
 		t.Fatalf("connect to the server: %v", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	err = conn.QueryRow(ctx, `SELECT count(DISTINCT instance), coalesce(max(n) - min(n), 0), (SELECT count(*) FROM aval.bus_offsets WHERE name = $1 AND member = 0)
-		FROM (SELECT instance, (SELECT count(*) FROM aval.bus_offsets WHERE member = m.id) AS n FROM aval.bus_members m WHERE name = $1) members`, group).Scan(&processes, &apart, &free)
-	if err != nil {
-		t.Fatalf("read the members of %s: %v", group, err)
+	if err := conn.QueryRow(ctx, query, args...).Scan(into...); err != nil {
+		t.Fatalf("%s: %v", query, err)
 	}
-	return processes, apart, free
 }
 
 // Cut ends all sessions in the database, as when the programs that have them are killed.
