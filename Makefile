@@ -21,11 +21,12 @@ CLUSTER := ./internal/backend/postgres/... ./internal/backend/etcd/... ./interna
 
 CLUSTERKILLS ?= 40
 
-# CI fuzzes by number: at the end of a time Go 1.26 can fail without having found anything (go.dev/issue/75804).
 KILLS    ?= 2000
+BENCH    ?= steps
+
+# CI fuzzes by number: at the end of a time Go 1.26 can fail without having found anything (go.dev/issue/75804).
 FUZZTIME ?= 20s
 FUZZCI   ?= 20000x
-BENCH    ?= steps
 
 .PHONY: help
 help: ## Show this list
